@@ -1,0 +1,41 @@
+# Kopilka: every command a developer or CI runs. `make` alone lists them.
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+JOBS   ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types imports setup clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## build .venv and the translations (done by the others when needed)
+
+# A second run starts at once: the stamp is newer than what it was made from.
+$(STAMP): pyproject.toml scripts/setup.sh
+	@scripts/setup.sh $(VENV)
+	@touch $@
+
+MO := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/*.po))
+%.mo: %.po | $(STAMP)
+	@$(BIN)/pybabel -q compile --statistics -i $< -o $@ 2>/dev/null || $(BIN)/pybabel compile -i $< -o $@
+
+demo: $(STAMP) $(MO) ## play a shift: a centre, a till, a virtual scanner and printer
+	@$(BIN)/kopilka-agent demo
+
+test: $(STAMP) $(MO) lint types imports ## all checks and all tests
+	@$(BIN)/pytest -n $(JOBS) -q
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+imports: $(STAMP)
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+clean: ## remove what make built
+	rm -rf $(VENV) demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find locale -name '*.mo' -delete
