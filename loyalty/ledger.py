@@ -1,0 +1,230 @@
+"""The ledger: entries that are added and never edited, and the chain that proves it.
+
+**The idea.** A balance is a bounded counter. Every lot of an account's points is
+split into parcels, each held by one named till, plus what is free at the centre.
+A holder spends only what it holds, so two local checks (`free >= 0` at the
+centre, `parcel >= 0` at the till) keep the global balance from falling below
+zero, with no clock, no lease and no vote (ledger-sync.md §1).
+
+**Entries.** One entry is one fact: a sale, a grant, an expiry. It moves points
+between accounts of a double entry (`issued spent expired adjusted debt free
+parcel:{till}`), and its postings sum to zero: points are neither made nor lost,
+they change hands. A correction is a new entry whose `ref` names the old one.
+
+**The chain.** `h = sha256(h_prev || canonical(entry))`. The canonical bytes are
+one version byte and a MessagePack array of the fields in their order below, as
+msgspec writes it (shortest form of every number). They are what is stored, what
+is hashed and, less what the receiver can derive, what travels. A field that a
+newer program appended is kept by an older one, for it works on these bytes.
+
+**Who writes.** A till writes one log an epoch, numbered from 1 without a gap. The
+centre writes 256 logs, one a bucket; as a writer it is called `@0` … `@255` and
+its epoch is its timeline. So (till, epoch, seq) names an entry for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+CANONICAL_VERSION = b"\x01"
+BUCKETS = 256
+ACCOUNT_MAX = 2**62  # accounts are integers below this (ledger-sync.md, Words)
+FINGERPRINT_DIGITS = 6  # of the head, printed on the slip as a witness outside the machine
+
+ISSUED, SPENT, EXPIRED, ADJUSTED, DEBT, FREE = "issued", "spent", "expired", "adjusted", "debt", "free"
+_PARCEL = "parcel:"
+
+TILL_KINDS = frozenset({"SALE", "RETURN_GOODS", "VOID", "REGISTER", "RELEASE", "HANDOVER"})
+CENTRE_KINDS = frozenset({"GRANT", "RECALL", "ADJUST", "EXPIRE", "LINK", "MERGE"})
+
+# Flags an entry may carry; a flag is a remark for the office, never a different meaning.
+FLAG_CLOCK = "CLOCK"
+FLAG_OFFLINE = "OFFLINE"
+
+
+def parcel(till: str) -> str:
+    """The name of the account of the double entry that `till` holds."""
+    return _PARCEL + till
+
+
+def holder(account: str) -> str | None:
+    """The till whose parcel `account` is, or None for any other account."""
+    return account.removeprefix(_PARCEL) if account.startswith(_PARCEL) else None
+
+
+class LotTerms(msgspec.Struct, array_like=True, frozen=True):
+    """From when a lot lives and until when, in shop wall-clock, half-open; and the rule that made it."""
+
+    active_from: str  # YYYY-MM-DDTHH:MM:SS
+    expires_at: str | None
+    rule: str
+
+
+class Posting(msgspec.Struct, array_like=True, frozen=True):
+    """`points` (hundredths) into (+) or out of (-) an account of the double entry.
+
+    The first posting of a lot, and every GRANT, carries its terms: whoever sees
+    the lot for the first time sees them there.
+    """
+
+    account: str
+    lot: str
+    points: int
+    terms: LotTerms | None = None
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True):
+    """One fact. The field order is the canonical order and never changes; new fields go to the end."""
+
+    till: str
+    epoch: int
+    seq: int
+    at_s: int  # UTC seconds; for people and the clock guard, no invariant rests on it
+    kind: str
+    account: int | None  # whose points; None for a sale without a card
+    postings: tuple[Posting, ...] = ()
+    document_sha256: bytes | None = None
+    ref: str | None = None  # the id of the entry that this one corrects or answers
+    flags: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`{till}-{epoch}-{seq}`, as printed on the slip."""
+        return f"{self.till}-{self.epoch}-{self.seq}"
+
+
+class LedgerError(ValueError):
+    """These bytes or numbers cannot be a ledger; the message says which entry and why."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+def canonical(entry: Entry) -> bytes:
+    """The bytes of an entry that are stored and hashed. Raises LedgerError if it does not balance."""
+    check(entry)
+    return CANONICAL_VERSION + _encode(entry)
+
+
+def parse(body: bytes) -> Entry:
+    """The entry in canonical bytes. Raises LedgerError where they are not an entry of a known version."""
+    if body[:1] != CANONICAL_VERSION:
+        raise LedgerError(f"an entry of version {body[:1].hex() or 'none'}; this program knows 01")
+    try:
+        entry = _decode_entry(body[1:])
+    except msgspec.DecodeError as error:
+        raise LedgerError(f"not an entry: {error}") from error
+    check(entry)
+    return entry
+
+
+def check(entry: Entry) -> None:
+    """The law of one entry: postings sum to zero lot by lot, and none is empty."""
+    sums: dict[str, int] = defaultdict(int)
+    for posting in entry.postings:
+        if posting.points == 0:
+            raise LedgerError(f"entry {entry.id}: a posting of 0 points on lot {posting.lot}")
+        sums[posting.lot] += posting.points
+    for lot, total in sums.items():
+        if total != 0:
+            raise LedgerError(f"entry {entry.id}: postings of lot {lot} sum to {total}, not to 0")
+    if entry.postings and entry.account is None:
+        raise LedgerError(f"entry {entry.id}: points move but no account is named")
+    if entry.account is not None and not 0 <= entry.account < ACCOUNT_MAX:
+        raise LedgerError(f"entry {entry.id}: the account is outside 0 … 2^62")
+
+
+def genesis(till: str, epoch: int) -> bytes:
+    """The hash before the first entry of one life of a log."""
+    return hashlib.sha256(b"kopilka-chain-1\0" + _encode((till, epoch))).digest()
+
+
+def link(previous: bytes, body: bytes) -> bytes:
+    """The hash after the entry with canonical bytes `body`."""
+    return hashlib.sha256(previous + body).digest()
+
+
+def chain(previous: bytes, bodies: Iterable[bytes]) -> bytes:
+    """The head after all of `bodies`, in order."""
+    for body in bodies:
+        previous = link(previous, body)
+    return previous
+
+
+def fingerprint(head: bytes) -> str:
+    """The six hex digits that the slip shows."""
+    return head.hex()[:FINGERPRINT_DIGITS]
+
+
+def lot_id(till: str, epoch: int, seq: int, n: int) -> str:
+    """The n-th lot (from 0) that entry (till, epoch, seq) makes."""
+    return f"{till}-{epoch}-{seq}-{n}"
+
+
+def bucket(account: int) -> int:
+    """Which of the centre's 256 shards an account lives in: the top byte of a Fibonacci hash."""
+    return (account * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 56
+
+
+# ----------------------------------------------------------------------- a sale as postings
+
+
+class Spent(msgspec.Struct, array_like=True, frozen=True):
+    """Points (hundredths) taken from one lot."""
+
+    lot: str
+    points: int
+
+
+class Earned(msgspec.Struct, array_like=True, frozen=True):
+    """A new lot of points (hundredths); `spendable_here` = it becomes this till's parcel at once."""
+
+    points: int
+    terms: LotTerms
+    spendable_here: bool
+
+
+def sale_postings(
+    till: str, epoch: int, seq: int, spent: Sequence[Spent], earned: Sequence[Earned]
+) -> tuple[Posting, ...]:
+    """What a SALE moves: spent parcels out of this till, new lots in (ledger-sync.md §3, §5.2).
+
+    A lot whose first day lies ahead stays free at the centre until that day.
+    """
+    here = parcel(till)
+    postings: list[Posting] = []
+    for piece in spent:
+        postings += (Posting(here, piece.lot, -piece.points), Posting(SPENT, piece.lot, piece.points))
+    for n, new in enumerate(earned):
+        lot = lot_id(till, epoch, seq, n)
+        target = here if new.spendable_here else FREE
+        postings += (Posting(ISSUED, lot, -new.points, new.terms), Posting(target, lot, new.points))
+    return tuple(postings)
+
+
+# ------------------------------------------------------------------------- on the wire
+# What a batch says once (till, epoch, consecutive seq) or lets the receiver compute (the
+# document's hash) is left out of each entry. Working on the raw array keeps fields we do not know.
+
+_DERIVED = (0, 1, 2, 7)  # till, epoch, seq, document_sha256
+
+
+def strip(body: bytes) -> list[Any]:
+    """An entry's array for a batch: the canonical array less what the batch says once."""
+    fields = msgspec.msgpack.decode(body[1:])
+    return [value for index, value in enumerate(fields) if index not in _DERIVED]
+
+
+def restore(fields: Sequence[Any], till: str, epoch: int, seq: int, document: bytes | None) -> bytes:
+    """The canonical bytes again. Raises LedgerError where `fields` is no entry."""
+    digest = hashlib.sha256(document).digest() if document is not None else None
+    array = [till, epoch, seq, *fields[:4], digest, *fields[4:]]
+    body = CANONICAL_VERSION + _encode(array)
+    parse(body)
+    return body

@@ -1,0 +1,212 @@
+"""Messages between till and office, and their bytes (ledger-sync.md §7).
+
+A message is a MessagePack array in field order, compressed with zstd. Version
+first. A reader takes what it knows by position and leaves the rest alone, so a
+newer program may append fields; where a message carries what must outlive it
+(entries, downlink bodies, documents, manifests) it carries the very bytes, and
+nothing of them is lost.
+
+Nothing here signs or verifies: `*_signing_bytes` say WHAT is signed, each with a
+prefix of its own so that a signature can never be used for another purpose.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+import zstandard
+
+from loyalty import ledger
+
+WIRE_VERSION = 1
+CONTENT_TYPE = "application/vnd.kopilka.msgpack+zstd"
+BATCH_ENTRIES = 500
+MESSAGE_MAX_BYTES = 16 * 1024 * 1024  # unpacked; a message that would be larger is refused unread
+
+# What a 409 says. The till's answer to each stands in agent/sync/machine.py.
+GAP, FORK, EPOCH, TIMELINE = "GAP", "FORK", "EPOCH", "TIMELINE"
+
+
+class WireError(ValueError):
+    """These bytes are not the message that was expected."""
+
+
+class EnrollRequest(msgspec.Struct, array_like=True, frozen=True):
+    """A new till shows its one-time code and its public key (Ed25519, 32 raw bytes)."""
+
+    v: int
+    code: str
+    public_key: bytes
+    agent_version: str
+
+
+class EnrollReply(msgspec.Struct, array_like=True, frozen=True):
+    """Who the till is from now on. The same code and key get the same answer again."""
+
+    till: str
+    epoch: int
+    store: str
+    session: str
+    timeline: int
+    chain_key: bytes  # for card_key; 32 bytes
+    reply_key: bytes  # Ed25519 public key that signs sync replies
+    channel_keys: dict[str, bytes]  # key id -> Ed25519 public key that signs manifests
+    keyset_version: int
+    server_ms: int
+
+
+class SyncRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Everything a till has to say, from the server's cursor on.
+
+    `entries[i]` is the entry `first_seq + i` as `ledger.strip` makes it; `receipts`
+    are pairs (seq, document bytes). `prev` is the head before the first entry,
+    `head` the one after the last (equal when there is none).
+    """
+
+    v: int
+    epoch: int
+    session: str
+    first_seq: int
+    prev: bytes
+    head: bytes
+    signature: bytes
+    entries: tuple[list[Any], ...]
+    receipts: tuple[tuple[int, bytes], ...]
+    down: dict[int, int]  # bucket -> last applied gseq; a bucket never heard of is left out
+    versions: dict[str, int]  # channel -> version in force
+    status: dict[str, int | str]
+
+
+class DownItem(msgspec.Struct, array_like=True, frozen=True):
+    """One message of a downlink: `body` is the canonical bytes of a centre's entry, h its chain hash."""
+
+    bucket: int
+    gseq: int
+    body: bytes
+    h: bytes
+
+
+class SyncReply(msgspec.Struct, array_like=True, frozen=True):
+    """`next_seq`: the first entry the centre lacks; `durable_seq`: the last one safe on two disks."""
+
+    timeline: int
+    next_seq: int
+    durable_seq: int
+    session: str
+    down: tuple[DownItem, ...]
+    signature: bytes
+    manifests: dict[str, int]  # channel -> newest version
+    server_ms: int
+    min_delay_s: int
+    quarantined: int
+
+
+class Refusal(msgspec.Struct, array_like=True, frozen=True):
+    """The body of a 4xx: a word for the program, an English sentence for the log, the server's cursor."""
+
+    code: str
+    detail: str
+    next_seq: int = 0
+
+
+class LookupRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Whose card is this? By keyed hash; the number never leaves the till."""
+
+    v: int
+    card_key: int
+
+
+class Member(msgspec.Struct, array_like=True, frozen=True):
+    """What a till may know of a member (ledger-sync.md §2). `elsewhere` = points it cannot spend here."""
+
+    account: int
+    tier: str | None = None
+    card_kind: str | None = None
+    segments: tuple[str, ...] = ()
+    counters: dict[str, int] = {}
+    flags: tuple[str, ...] = ()
+    birthday: str | None = None
+    display_name: str | None = None
+    balance: int = 0  # hundredths, everywhere, at `as_of_ms`
+    as_of_ms: int = 0
+
+
+class LookupReply(msgspec.Struct, array_like=True, frozen=True):
+    """`member` is None for a card that the centre does not know."""
+
+    member: Member | None
+    server_ms: int
+
+
+class ManifestReply(msgspec.Struct, array_like=True, frozen=True):
+    """The exact bytes of a manifest, and the detached signatures over them: key id -> signature."""
+
+    manifest: bytes
+    signatures: dict[str, bytes]
+
+
+def sync_signing_bytes(till: str, request: SyncRequest) -> bytes:
+    """What the till signs, once a batch. `head` covers every entry and, by their hashes, every receipt."""
+    return b"kopilka-sync-1\0" + _encode(
+        (
+            till,
+            request.v,
+            request.epoch,
+            request.session,
+            request.first_seq,
+            request.prev,
+            request.head,
+            sorted(request.down.items()),
+        )
+    )
+
+
+def reply_signing_bytes(till: str, request: SyncRequest, reply: SyncReply) -> bytes:
+    """What the centre signs: the answer to THIS request, with the head of every downlink it moved."""
+    heads = {item.bucket: (item.gseq, item.h) for item in reply.down}
+    return b"kopilka-reply-1\0" + _encode(
+        (
+            till,
+            reply.timeline,
+            request.head,
+            reply.next_seq,
+            reply.durable_seq,
+            reply.session,
+            sorted(heads.items()),
+            sorted(reply.manifests.items()),
+            reply.server_ms,
+        )
+    )
+
+
+def down_genesis(till: str, bucket: int, timeline: int) -> bytes:
+    """The hash before the first message of one downlink; then `h = ledger.link(h, body)`."""
+    return ledger.genesis(f"{till}@{bucket}", timeline)
+
+
+def manifest_signing_bytes(manifest: bytes) -> bytes:
+    """What the channel key signs: the exact bytes of a manifest."""
+    return b"kopilka-manifest-1\0" + manifest
+
+
+_encode = msgspec.msgpack.Encoder().encode
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def pack(message: msgspec.Struct) -> bytes:
+    """The bytes of a message as they travel."""
+    return zstandard.ZstdCompressor(level=3).compress(_encode(message))
+
+
+def unpack(kind: type[T], body: bytes, max_bytes: int = MESSAGE_MAX_BYTES) -> T:
+    """The message in `body`. Raises WireError for anything cut, too large or of another shape."""
+    try:
+        # The frame says its size before anything is unpacked, so a small body cannot become a large one.
+        size = zstandard.get_frame_parameters(body).content_size
+        if size > max_bytes:  # an unknown size reads as 2**64 - 1
+            raise WireError(f"a message of more than {max_bytes} bytes, or one that does not say its size")
+        raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=max_bytes)
+        return msgspec.msgpack.decode(raw, type=kind)
+    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        raise WireError(f"not a whole {kind.__name__}: {error}") from error
