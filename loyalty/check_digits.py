@@ -1,0 +1,29 @@
+"""Check digits: the cheapest proof that a number was read as it was printed."""
+
+from __future__ import annotations
+
+GTIN_LENGTHS = (8, 12, 13, 14)  # EAN-8, UPC-A, EAN-13, GTIN-14
+
+
+def is_digits(text: str) -> bool:
+    """ASCII digits only; `str.isdigit` alone would let in Arabic and superscript ones."""
+    return text.isascii() and text.isdigit()
+
+
+def gtin_ok(digits: str) -> bool:
+    """True for an EAN-8, UPC-A, EAN-13 or GTIN-14 whose last digit is right (GS1 General Specifications)."""
+    if len(digits) not in GTIN_LENGTHS or not is_digits(digits):
+        return False
+    weighted = sum(int(d) * (3 if i % 2 else 1) for i, d in enumerate(reversed(digits)))
+    return weighted % 10 == 0
+
+
+def luhn_ok(digits: str) -> bool:
+    """True where the Luhn sum (ISO/IEC 7812-1, annex B) is right; one number in ten passes by chance."""
+    if not is_digits(digits):
+        return False
+    total = 0
+    for i, d in enumerate(reversed(digits)):
+        doubled = int(d) * (2 if i % 2 else 1)
+        total += doubled - 9 if doubled > 9 else doubled
+    return total % 10 == 0
