@@ -1,0 +1,93 @@
+"""Rounding and distribution: the only divisions in the house (rulebook.md §1 and §5).
+
+Money is whole kopecks, quantities are whole thousandths, percents are whole
+basis points and points are whole hundredths. Nothing here knows a float, a
+Decimal or a Fraction: a fraction is either rounded at once, as the law says,
+or kept as a whole numerator over a denominator that everybody shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+THOUSANDTHS = 1_000
+"""Thousandths in one piece or one kilogram."""
+
+BP = 10_000
+"""Basis points in the whole: 100 %."""
+
+
+def half_up(numerator: int, denominator: int) -> int:
+    """`numerator / denominator` rounded to the nearest whole, halves up (numerator ≥ 0, denominator > 0)."""
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def amount_of(price_minor: int, quantity: int) -> int:
+    """Kopecks for `quantity` thousandths at `price_minor` a unit, rounded half up."""
+    return half_up(price_minor * quantity, THOUSANDTHS)
+
+
+def least_amount_of(min_price_minor: int, quantity: int) -> int:
+    """The least kopecks that keep `quantity` thousandths at or above a minimum price: rounded up."""
+    return -(-min_price_minor * quantity // THOUSANDTHS)
+
+
+def percent_of(amount_minor: int, bp: int) -> int:
+    """`bp` basis points of an amount, rounded half up: how discounts are counted."""
+    return half_up(amount_minor * bp, BP)
+
+
+def percent_within(amount_minor: int, bp: int) -> int:
+    """`bp` basis points of an amount, rounded down: how limits are counted."""
+    return amount_minor * bp // BP
+
+
+def down_to(amount: int, step: int) -> int:
+    """The greatest multiple of `step` that is not above `amount`."""
+    return amount - amount % step
+
+
+def distribute(total: int, weights: Sequence[int], capacities: Sequence[int]) -> list[int]:
+    """Share `total` over lines in proportion to `weights`, no line above its capacity (§5).
+
+    A line takes part where weight and capacity are both positive; what does not
+    fit into all of them together is not shared out. Lines whose exact quota
+    exceeds their capacity are filled, all at once, and the rest is shared again
+    over the others. Then every line gets the whole part of its quota, and the
+    kopecks left go one each by greater remainder, greater weight, earlier
+    position. The shares, in the order of `weights`, add up to exactly what was
+    shared out.
+    """
+    shares = [0] * len(weights)
+    open_lines = [i for i, weight in enumerate(weights) if weight > 0 and capacities[i] > 0]
+    left = min(total, sum(capacities[i] for i in open_lines))
+    while open_lines:
+        weight_sum = sum(weights[i] for i in open_lines)
+        full = {i for i in open_lines if left * weights[i] > capacities[i] * weight_sum}
+        if not full:
+            break
+        for i in full:
+            shares[i] = capacities[i]
+            left -= capacities[i]
+        open_lines = [i for i in open_lines if i not in full]
+    if left <= 0 or not open_lines:
+        return shares
+
+    remainders: list[tuple[int, int, int]] = []
+    kopecks = left
+    for i in open_lines:
+        shares[i], remainder = divmod(left * weights[i], weight_sum)
+        kopecks -= shares[i]
+        remainders.append((-remainder, -weights[i], i))
+    remainders.sort()
+    for _, _, i in remainders[:kopecks]:
+        shares[i] += 1
+    return shares
+
+
+def distribute_clipped(total: int, weights: Sequence[int], capacities: Sequence[int]) -> list[int]:
+    """Share `total` by `weights` alone, then clip at the capacities: what is clipped is lost."""
+    return [
+        min(share, capacity)
+        for share, capacity in zip(distribute(total, weights, weights), capacities, strict=True)
+    ]
