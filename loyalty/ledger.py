@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -205,6 +205,31 @@ def sale_postings(
         lot = lot_id(till, epoch, seq, n)
         target = here if new.spendable_here else FREE
         postings += (Posting(ISSUED, lot, -new.points, new.terms), Posting(target, lot, new.points))
+    return tuple(postings)
+
+
+def void_postings(
+    sale: Entry, left_of: Callable[[str], int], terms_of: Callable[[str], LotTerms]
+) -> tuple[Posting, ...]:
+    """What takes a SALE back: points spent return to this till, points earned go (ledger-sync.md §5.12).
+
+    `left_of(lot)` = what this till can still take of a lot it earned here; what is
+    missing was spent since and becomes the account's debt. `terms_of(lot)` = the
+    terms of a lot that comes back.
+    """
+    here = parcel(sale.till)
+    postings: list[Posting] = []
+    for posting in sale.postings:
+        lot, points = posting.lot, posting.points
+        if posting.account == here and points < 0:
+            postings += (Posting(here, lot, -points, terms_of(lot)), Posting(SPENT, lot, points))
+        elif posting.account == FREE:
+            postings += (Posting(ISSUED, lot, points), Posting(FREE, lot, -points))
+        elif posting.account == here:
+            taken = min(points, left_of(lot))
+            postings.append(Posting(ISSUED, lot, points))
+            postings += [Posting(here, lot, -taken)] if taken else []
+            postings += [Posting(DEBT, lot, taken - points)] if taken < points else []
     return tuple(postings)
 
 

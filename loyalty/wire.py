@@ -118,7 +118,10 @@ class LookupRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Member(msgspec.Struct, array_like=True, frozen=True):
-    """What a till may know of a member (ledger-sync.md §2). `elsewhere` = points it cannot spend here."""
+    """What a till may know of a member (ledger-sync.md §2).
+
+    `balance` counts the asking till's entries up to `included_seq`; the till adds its own later ones.
+    """
 
     account: int
     tier: str | None = None
@@ -130,6 +133,7 @@ class Member(msgspec.Struct, array_like=True, frozen=True):
     display_name: str | None = None
     balance: int = 0  # hundredths, everywhere, at `as_of_ms`
     as_of_ms: int = 0
+    included_seq: int = 0  # of the asking till's current epoch
 
 
 class LookupReply(msgspec.Struct, array_like=True, frozen=True):

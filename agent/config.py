@@ -1,0 +1,135 @@
+"""The box's own file: devices, paths, ports, printer. What belongs to the programme comes signed.
+
+One TOML file. A key that nobody knows is an error naming the nearest known one: it
+is taken for a typing mistake, and a till that silently ignores a setting is worse
+than one that says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import get_type_hints
+
+import msgspec
+
+from loyalty.texts import N_, Text
+
+DEFAULT_PATH = Path("/etc/kopilka/agent.toml")
+MODES = ("own", "forward", "listen")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `text` says which key, what is wrong, and what to write."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(str(text))
+        self.text = text
+
+
+class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the cash program finds us. Port 0 = any free one (written to the state directory)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8317
+
+
+class ScannerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A scanner by URL (till.md §2); `source` is what its text is: a barcode, or a swipe by `track2`."""
+
+    url: str
+    name: str = "scanner"
+    source: str = "barcode"
+
+
+class PrinterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The ESC/POS printer: where, how wide, and which code page holds Cyrillic on this model."""
+
+    url: str
+    columns: int = 48
+    encoding: str = "cp866"
+    code_page: int = 17
+    answer_timeout_ms: int = 3000
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything of the box. Paths are relative to the file they stand in."""
+
+    state_dir: str = "/var/lib/kopilka"
+    language: str = "ru"
+    log_level: str = "INFO"
+    api: Api = Api()
+    scanners: tuple[ScannerConfig, ...] = ()
+    printer: PrinterConfig | None = None
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path`. Raises ConfigError."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            N_("there is no {path}; write one or name another with --config", path=path)
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(N_("{path}: {why}", path=path, why=error)) from error
+    config = parse(raw, str(path))
+    return msgspec.structs.replace(config, state_dir=str(path.parent / config.state_dir))
+
+
+def parse(raw: dict[str, object], where: str) -> Config:
+    """The configuration in a TOML table. Raises ConfigError naming the key."""
+    _check_keys(raw, Config, where, "")
+    try:
+        config = msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(N_("{path}: {why}", path=where, why=error)) from error
+    if config.language not in ("ru", "en"):
+        raise ConfigError(N_("{path}: language is {got}; write ru or en", path=where, got=config.language))
+    if config.printer and config.printer.columns not in (32, 42, 48):
+        raise ConfigError(
+            N_(
+                "{path}: printer.columns is {got}; write 32, 42 or 48",
+                path=where,
+                got=config.printer.columns,
+            )
+        )
+    return config
+
+
+def _check_keys(raw: object, struct: type[msgspec.Struct], where: str, prefix: str) -> None:
+    """Every key must be a field of `struct`; nested tables likewise."""
+    if not isinstance(raw, dict):
+        return
+    hints = get_type_hints(struct)
+    for key, value in raw.items():
+        if key not in hints:
+            raise ConfigError(_unknown(key, struct, where, prefix))
+        nested = _struct_in(hints[key])
+        for item in value if isinstance(value, list) else [value]:
+            if nested:
+                _check_keys(item, nested, where, f"{prefix}{key}.")
+
+
+def _struct_in(hint: object) -> type[msgspec.Struct] | None:
+    candidates = [hint, *getattr(hint, "__args__", ())]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, msgspec.Struct)), None)
+
+
+def _unknown(key: str, struct: type[msgspec.Struct], where: str, prefix: str) -> Text:
+    known = struct.__struct_fields__
+    near = difflib.get_close_matches(key, known, n=1)
+    if near:
+        return N_(
+            "{path}: there is no key {key}; did you mean {near}?",
+            path=where,
+            key=prefix + key,
+            near=prefix + near[0],
+        )
+    return N_(
+        "{path}: there is no key {key}; known here are {known}",
+        path=where,
+        key=prefix + key,
+        known=", ".join(known),
+    )

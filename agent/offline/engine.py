@@ -1,0 +1,69 @@
+"""The door to the rules engine: what is in force at this till, and the price of a receipt by it.
+
+`InForce` is one value: settings, rules and goods that were checked and compiled
+together, off the till's thread. The till swaps one reference, and every open sale
+keeps the value with which it was opened (ledger-sync.md §6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from loyalty import catalog as catalogs
+from loyalty import index, strictjson
+from loyalty import quote as engine
+from loyalty import receipt as receipts
+from loyalty import rulebook as rulebooks
+from loyalty import settings as settings_files
+from loyalty.card import NumberTemplate, parse_templates
+from loyalty.settings import Settings, shop_time
+
+NO_RULES: Mapping[str, Any] = {"format": 1, "semantics": 1, "id": "none", "seq": 1, "rules": []}
+NO_GOODS: Mapping[str, Any] = {"format": 1, "currency": "RUB", "categories": {}, "skus": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """Settings, rules and goods of one moment. `rulebook_seq` 0 = selling without rules."""
+
+    settings: Settings
+    templates: tuple[NumberTemplate, ...]
+    rulebook_seq: int
+    titles: Mapping[str, str]
+    catalog_version: int
+    catalog: catalogs.PublishedCatalog
+    compiled: index.Compiled
+
+    def price(self, receipt: Mapping[str, Any]) -> dict[str, Any]:
+        """The quote of a receipt in the engine's JSON form. Raises loyalty.faults.Refused."""
+        return engine.quote(self.compiled, receipts.parse(receipt)).to_builtins()
+
+    def local(self, utc_s: int) -> datetime:
+        """The shop's wall clock at `utc_s`."""
+        return shop_time(self.settings, utc_s)
+
+
+def build(
+    settings: bytes, rulebook: bytes | None, catalog: bytes | None, catalog_version: int = 0
+) -> InForce:
+    """Check and compile the files of the channels. Raises SettingsError or Refused with every fault."""
+    programme = settings_files.parse(settings)
+    rules = rulebooks.parse(strictjson.loads(rulebook) if rulebook is not None else dict(NO_RULES))
+    goods = catalogs.parse_published(strictjson.loads(catalog) if catalog is not None else dict(NO_GOODS))
+    return InForce(
+        settings=programme,
+        templates=parse_templates(list(programme.number_templates)),
+        rulebook_seq=rules.seq if rulebook is not None else 0,
+        titles={rule.id: rule.title or rule.id for rule in rules.rules},
+        catalog_version=catalog_version,
+        catalog=goods,
+        compiled=index.compile_rulebook(rules, goods.engine),
+    )
+
+
+def wall_clock(moment: datetime) -> str:
+    """Shop wall-clock as lots carry it: YYYY-MM-DDTHH:MM:SS, no offset."""
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds")

@@ -1,0 +1,104 @@
+"""How the till opens its two SQLite files.
+
+SQLite before 3.51.3 can corrupt a WAL when two connections write or checkpoint
+(the WAL-reset bug). So each file has ONE connection that writes and checkpoints,
+and every other one is query_only; mmap is off. Schema files are plain commented
+SQL and run through sqlite-utils' migrations, which are imported only when there
+is something to migrate: a daemon that starts on a ready file does not pay for them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+SCHEMA = Path(__file__).parent / "schema"
+BUSY_TIMEOUT_S = 5.0
+
+
+class FileError(Exception):
+    """A file of the till cannot be used; the message says which, why and what to do."""
+
+
+def open_writer(path: Path, schema: str, *, synchronous: str = "FULL") -> sqlite3.Connection:
+    """The one writing connection to `path`, brought to the newest `schema` ("ledger" or "snapshot")."""
+    versions = sorted(SCHEMA.glob(f"{schema}_v*.sql"), key=lambda file: int(file.stem.rpartition("_v")[2]))
+    fresh = not path.exists() or path.stat().st_size == 0
+    try:
+        connection = _connect(path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        (present,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        raise FileError(f"{path}: {error}. Is it a file of Kopilka? Restore it from a backup.") from error
+    if present > len(versions):
+        connection.close()
+        raise FileError(f"{path} was written by a newer Kopilka (schema {present}); update this agent")
+    if present < len(versions):
+        if not fresh:
+            _backup(connection, path.with_name(f"{path.name}.v{present}"))
+        _migrate(connection, schema, versions)
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can only read."""
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # isolation_level None: transactions begin and end where we write BEGIN and COMMIT.
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA mmap_size = 0")
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """BEGIN IMMEDIATE … COMMIT; any exception rolls everything back."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk may have rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of an SQL script, one by one (executescript would commit behind our back)."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _backup(connection: sqlite3.Connection, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    with closing(connection.execute("VACUUM INTO ?", (str(target),))):
+        pass
+
+
+def _migrate(connection: sqlite3.Connection, schema: str, versions: list[Path]) -> None:
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
+
+    migrations = Migrations(schema)
+    for number, file in enumerate(versions, start=1):
+
+        def run(db: Database, file: Path = file, number: int = number) -> None:
+            for statement in statements(file.read_text(encoding="utf-8")):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number}")
+
+        migrations(name=file.stem)(run)
+    migrations.apply(Database(connection))

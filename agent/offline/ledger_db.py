@@ -1,0 +1,585 @@
+"""ledger.db: what this till did, and the only place where a sale becomes real.
+
+**Theory.** A sale is one transaction: entry, document, parcels, hold released, answer.
+Before COMMIT nothing happened; after it everything did. The number of an entry and
+its link in the chain are computed inside the transaction, so there is never a gap
+and never a fork of our own making. Whoever speaks (screen, printer, reply) speaks
+after `append` has returned.
+
+**Who.** The till's thread is the only writer. The sync thread reads batches through
+a `Reader` of its own.
+
+**Disk full.** SQLite rolls the whole transaction back; `DiskFull` is raised, the
+sale is as it was, and the same call succeeds once there is room.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from agent.offline import files
+from loyalty import ledger
+from loyalty.ledger import Entry, LotTerms, Spent
+from loyalty.sale import Offer
+from loyalty.wire import DownItem, EnrollReply
+
+OFFER_VERSION = b"\x01"
+_encode = msgspec.msgpack.Encoder().encode
+_decode_offer = msgspec.msgpack.Decoder(Offer).decode
+
+
+class LedgerFault(Exception):  # noqa: N818 - "fault" is the house's word for it
+    """The till's file says something impossible; the message names it. Nothing was written."""
+
+
+class DiskFull(LedgerFault):
+    """No room on the disk: the transaction was rolled back as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this till is, as the centre answered at enrolment."""
+
+    till: str
+    store: str
+    server_url: str
+    reply_key: bytes
+    channel_keys: dict[str, bytes]
+    keyset_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """Where this till stands with the centre."""
+
+    epoch: int
+    timeline: int
+    session: str
+    acked_seq: int
+    durable_seq: int
+    server_ms: int
+    synced_s: int | None
+    retry_attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the next entry stands: what `build` needs to make it."""
+
+    till: str
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An entry that is on disk: its id and the chain's head after it."""
+
+    entry: Entry
+    head: bytes
+
+    @property
+    def ident(self) -> str:
+        """`till-epoch-seq-hash6`: the last line of the slip."""
+        return f"{self.entry.id}-{ledger.fingerprint(self.head)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Points of one lot that this till may still promise (held ones already taken off)."""
+
+    lot: str
+    points: int
+    active_from: str
+    expires_at: str | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A quote that spends something, not yet committed or voided."""
+
+    sale_id: str
+    body_sha256: bytes
+    at_s: int
+    opened_s: int
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered once, and to which question."""
+
+    body_sha256: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries from the server's cursor on, as the sync machine sends them."""
+
+    uplink: Uplink
+    first_seq: int
+    prev: bytes
+    bodies: tuple[bytes, ...]
+    documents: tuple[tuple[int, bytes], ...]
+    down: dict[int, int]
+    versions: dict[str, int]
+
+
+class Reader:
+    """Reading, by whoever; one object a thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Reader:
+        """A reader with a query_only connection of its own."""
+        return cls(files.open_reader(path))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._db.close()
+
+    def identity(self) -> Identity | None:
+        """Who this till is; None before it was enrolled."""
+        row = self._db.execute(
+            "SELECT till, store, server_url, reply_key, channel_keys, keyset_version FROM identity"
+        ).fetchone()
+        if row is None:
+            return None
+        keys = {name: bytes.fromhex(value) for name, value in json.loads(row[4]).items()}
+        return Identity(row[0], row[1], row[2], row[3], keys, row[5])
+
+    def uplink(self) -> Uplink:
+        """Where the till stands with the centre. Raises LedgerFault before enrolment."""
+        row = self._db.execute(
+            "SELECT epoch, timeline, session, acked_seq, durable_seq, server_ms, synced_s, retry_attempt"
+            " FROM uplink"
+        ).fetchone()
+        if row is None:
+            raise LedgerFault("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
+        return Uplink(*row)
+
+    def head(self, epoch: int, till: str) -> tuple[int, bytes]:
+        """(seq, chain hash) of the newest entry of `epoch`; (0, genesis) before the first."""
+        row = self._db.execute(
+            "SELECT seq, h FROM entry WHERE epoch = ? ORDER BY seq DESC LIMIT 1", (epoch,)
+        ).fetchone()
+        return (row[0], row[1]) if row else (0, ledger.genesis(till, epoch))
+
+    def hash_at(self, epoch: int, seq: int, till: str) -> bytes:
+        """The chain's hash after entry `seq`."""
+        if seq == 0:
+            return ledger.genesis(till, epoch)
+        row = self._db.execute("SELECT h FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)).fetchone()
+        if row is None:
+            raise LedgerFault(f"entry {till}-{epoch}-{seq} is not in this ledger")
+        return bytes(row[0])
+
+    def pending(self) -> tuple[int, int | None]:
+        """How many entries the centre has not yet committed, and the oldest one's time (UTC seconds)."""
+        row = self._db.execute(
+            "SELECT count(*), min(at_s) FROM entry, uplink"
+            " WHERE entry.epoch = uplink.epoch AND entry.seq > uplink.acked_seq"
+        ).fetchone()
+        return (row[0], row[1])
+
+    def batch(self, till: str, limit: int) -> Batch:
+        """At most `limit` entries after the acknowledged one, with their documents, in one snapshot."""
+        self._db.execute("BEGIN")
+        try:
+            uplink = self.uplink()
+            epoch, after = uplink.epoch, uplink.acked_seq
+            rows = self._db.execute(
+                "SELECT seq, body FROM entry WHERE epoch = ? AND seq > ? ORDER BY seq LIMIT ?",
+                (epoch, after, limit),
+            ).fetchall()
+            last = rows[-1][0] if rows else after
+            documents = self._db.execute(
+                "SELECT seq, body FROM document WHERE epoch = ? AND seq > ? AND seq <= ? ORDER BY seq",
+                (epoch, after, last),
+            ).fetchall()
+            down = dict(self._db.execute("SELECT bucket, gseq FROM down_cursor").fetchall())
+            versions = dict(self._db.execute("SELECT channel, version FROM channel").fetchall())
+            prev = self.hash_at(epoch, after, till)
+        finally:
+            self._db.execute("COMMIT")
+        bodies = tuple(body for _, body in rows)
+        return Batch(uplink, after + 1, prev, bodies, tuple(map(tuple, documents)), down, versions)
+
+    def down_head(self, bucket: int, till: str, timeline: int) -> tuple[int, bytes]:
+        """(gseq, hash) of the newest applied message of one downlink."""
+        from loyalty.wire import down_genesis
+
+        row = self._db.execute("SELECT gseq, h FROM down_cursor WHERE bucket = ?", (bucket,)).fetchone()
+        return (row[0], row[1]) if row else (0, down_genesis(till, bucket, timeline))
+
+    def down_stopped(self) -> str | None:
+        """The kind of message that stopped a downlink, if one did: the agent must be updated."""
+        row = self._db.execute(
+            "SELECT stopped_by FROM down_cursor WHERE stopped_by IS NOT NULL LIMIT 1"
+        ).fetchone()
+        return row[0] if row else None
+
+    def parcels(self, account: int, but_for: str = "") -> list[Parcel]:
+        """What this till may promise of an account's points: parcels less the holds of other sales."""
+        rows = self._db.execute(
+            "SELECT p.lot, p.points - coalesce((SELECT sum(h.points) FROM hold_parcel h"
+            "   WHERE h.account = p.account AND h.lot = p.lot AND h.sale_id <> ?), 0) AS left_points,"
+            " p.active_from, p.expires_at, p.rule"
+            " FROM parcel p WHERE p.account = ? ORDER BY p.lot",
+            (but_for, account),
+        ).fetchall()
+        return [Parcel(*row) for row in rows if row[1] > 0]
+
+    def parcel(self, account: int, lot: str) -> Parcel | None:
+        """A lot that this till has ever held, with its terms and what is left of it here."""
+        row = self._db.execute(
+            "SELECT lot, points, active_from, expires_at, rule FROM parcel WHERE account = ? AND lot = ?",
+            (account, lot),
+        ).fetchone()
+        return Parcel(*row) if row else None
+
+    def parcel_points(self) -> int:
+        """All points this till holds (hundredths): what its owner risks if it is lost."""
+        (points,) = self._db.execute("SELECT coalesce(sum(points), 0) FROM parcel").fetchone()
+        return int(points)
+
+    def hold(self, sale_id: str) -> Hold | None:
+        """The saved quote of a sale, if it spends something and is still open."""
+        row = self._db.execute(
+            "SELECT sale_id, body_sha256, at_s, opened_s, offer FROM hold WHERE sale_id = ?", (sale_id,)
+        ).fetchone()
+        return _hold(row) if row else None
+
+    def holds(self) -> list[Hold]:
+        """Every open hold, oldest first."""
+        rows = self._db.execute(
+            "SELECT sale_id, body_sha256, at_s, opened_s, offer FROM hold ORDER BY at_s, sale_id"
+        ).fetchall()
+        return [_hold(row) for row in rows]
+
+    def answer(self, sale_id: str, verb: str) -> Answer | None:
+        """What was answered to this question before."""
+        row = self._db.execute(
+            "SELECT body_sha256, body FROM answer WHERE sale_id = ? AND verb = ?", (sale_id, verb)
+        ).fetchone()
+        return Answer(*row) if row else None
+
+    def sale_entry(self, sale_id: str) -> Entry | None:
+        """The SALE entry of the cash program's sale, once committed."""
+        row = self._db.execute(
+            "SELECT e.body FROM document d JOIN entry e USING (epoch, seq) WHERE d.sale_id = ?", (sale_id,)
+        ).fetchone()
+        return ledger.parse(row[0]) if row else None
+
+    def corrected(self, entry_id: str) -> bool:
+        """Is there an entry that takes this one back?"""
+        row = self._db.execute("SELECT 1 FROM entry WHERE ref = ? AND kind = 'VOID'", (entry_id,)).fetchone()
+        return row is not None
+
+    def print_outcome(self, epoch: int, seq: int) -> str | None:
+        """How the latest attempt to print this entry's slip ended; None = never noted."""
+        row = self._db.execute(
+            "SELECT outcome FROM print_note WHERE epoch = ? AND seq = ? ORDER BY n DESC LIMIT 1", (epoch, seq)
+        ).fetchone()
+        return row[0] if row else None
+
+    def entries(self, limit: int) -> list[tuple[Entry, bytes]]:
+        """The newest entries with the chain's hash after each, newest first."""
+        rows = self._db.execute(
+            "SELECT body, h FROM entry ORDER BY epoch DESC, seq DESC LIMIT ?", (limit,)
+        ).fetchall()
+        return [(ledger.parse(body), h) for body, h in rows]
+
+    def verify(self, till: str) -> int:
+        """Walk every chain from its beginning; the number of entries. Raises LedgerFault at the first lie."""
+        head, epoch_now, count = b"", None, 0
+        for epoch, seq, body, h in self._db.execute(
+            "SELECT epoch, seq, body, h FROM entry ORDER BY epoch, seq"
+        ):
+            if epoch != epoch_now:
+                epoch_now, expected = epoch, 1
+                head = ledger.genesis(till, epoch)
+            if seq != expected:
+                raise LedgerFault(f"entry {till}-{epoch}-{expected} is missing")
+            head = ledger.link(head, body)
+            if head != h:
+                raise LedgerFault(f"entry {till}-{epoch}-{seq} is not what was written: its hash differs")
+            expected, count = seq + 1, count + 1
+        return count
+
+    def channel_version(self, channel: str) -> int:
+        """The highest version of a channel that was ever in force here (0 = none)."""
+        row = self._db.execute("SELECT version FROM channel WHERE channel = ?", (channel,)).fetchone()
+        return row[0] if row else 0
+
+    def latest_at_s(self) -> int:
+        """The greatest time ever written or heard (UTC seconds): the clock never goes below it."""
+        (at_s,) = self._db.execute("SELECT coalesce(max(at_s), 0) FROM entry").fetchone()
+        row = self._db.execute("SELECT server_ms FROM uplink").fetchone()
+        return max(int(at_s), row[0] // 1000 if row else 0)
+
+
+class LedgerDb(Reader):
+    """The one writer of ledger.db. Belongs to the till's thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = _Lock(path.with_suffix(".lock"))
+        try:
+            super().__init__(files.open_writer(path, "ledger"))
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file and let another agent have it."""
+        super().close()
+        self._lock.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with files.transaction(self._db):
+                yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
+                raise DiskFull(f"no room on the disk of {self.path}") from error
+            raise
+
+    # -- enrolment
+
+    def enrol(self, reply: EnrollReply, server_url: str) -> None:
+        """Become the till that the centre answered. A second enrolment is refused."""
+        if self.identity() is not None:
+            raise LedgerFault("this till is enrolled already; a new till needs an empty state directory")
+        keys = json.dumps({name: key.hex() for name, key in reply.channel_keys.items()})
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO identity VALUES (1, ?, ?, ?, ?, ?, ?)",
+                (reply.till, reply.store, server_url, reply.reply_key, keys, reply.keyset_version),
+            )
+            self._db.execute(
+                "INSERT INTO uplink (one, epoch, timeline, session, server_ms) VALUES (1, ?, ?, ?, ?)",
+                (reply.epoch, reply.timeline, reply.session, reply.server_ms),
+            )
+
+    # -- one sale
+
+    def append(
+        self,
+        till: str,
+        build: Callable[[Place], tuple[Entry, bytes | None]],
+        *,
+        sale_id: str,
+        verb: str,
+        body_sha256: bytes,
+        at_s: int,
+        answer: Callable[[Written], bytes],
+    ) -> tuple[Written, bytes]:
+        """Write one entry, its document and the answer to it, and release the sale's hold: all or nothing.
+
+        `build` makes the entry (and the document's bytes) for the place it will
+        have; `answer` makes the JSON that the asker gets now and at every repeat.
+        """
+        with self._transaction():
+            epoch = self.uplink().epoch
+            last, head = self.head(epoch, till)
+            entry, document = build(Place(till, epoch, last + 1))
+            body = ledger.canonical(entry)
+            written = Written(entry, ledger.link(head, body))
+            self._db.execute(
+                "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (epoch, entry.seq, entry.at_s, entry.kind, entry.account, entry.ref, body, written.head),
+            )
+            if document is not None:
+                self._db.execute(
+                    "INSERT INTO document VALUES (?, ?, ?, ?)", (epoch, entry.seq, sale_id, document)
+                )
+            self._release(sale_id)
+            self._move_parcels(till, entry)
+            said = answer(written)
+            self._db.execute(
+                "INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (sale_id, verb, body_sha256, at_s, said)
+            )
+        return written, said
+
+    def save_hold(self, hold: Hold) -> None:
+        """Promise parcels to a sale, instead of whatever it was promised before."""
+        offer = hold.offer
+        account = offer.customer.account if offer.customer else None
+        with self._transaction():
+            self._release(hold.sale_id)
+            self._db.execute(
+                "INSERT INTO hold VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    hold.sale_id,
+                    offer.quote_id,
+                    hold.body_sha256,
+                    hold.at_s,
+                    hold.opened_s,
+                    OFFER_VERSION + _encode(offer),
+                ),
+            )
+            self._db.executemany(
+                "INSERT INTO hold_parcel VALUES (?, ?, ?, ?)",
+                [(account, piece.lot, hold.sale_id, piece.points) for piece in offer.spends],
+            )
+
+    def release_hold(self, sale_id: str) -> None:
+        """The sale's parcels may be promised to others again."""
+        with self._transaction():
+            self._release(sale_id)
+
+    def _release(self, sale_id: str) -> None:
+        self._db.execute("DELETE FROM hold_parcel WHERE sale_id = ?", (sale_id,))
+        self._db.execute("DELETE FROM hold WHERE sale_id = ?", (sale_id,))
+
+    def note_print(self, epoch: int, seq: int, at_s: int, outcome: str) -> None:
+        """Remember how an attempt to print ended."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO print_note (epoch, seq, at_s, outcome) VALUES (?, ?, ?, ?)",
+                (epoch, seq, at_s, outcome),
+            )
+
+    def _move_parcels(self, till: str, entry: Entry) -> None:
+        """Apply what `entry` moves into and out of this till's parcels."""
+        here = ledger.parcel(till)
+        terms = {posting.lot: posting.terms for posting in entry.postings if posting.terms}
+        for posting in entry.postings:
+            if posting.account != here or entry.account is None:
+                continue
+            if posting.points < 0:
+                self._take(entry, posting.lot, -posting.points)
+            else:
+                self._put(entry, Spent(posting.lot, posting.points), terms.get(posting.lot))
+
+    def _take(self, entry: Entry, lot: str, points: int) -> None:
+        changed = self._db.execute(
+            "UPDATE parcel SET points = points - ? WHERE account = ? AND lot = ? AND points >= ?",
+            (points, entry.account, lot, points),
+        ).rowcount
+        if changed != 1:
+            raise LedgerFault(f"entry {entry.id} spends points of lot {lot} that this till does not hold")
+
+    def _put(self, entry: Entry, piece: Spent, terms: LotTerms | None) -> None:
+        known = self._db.execute(
+            "UPDATE parcel SET points = points + ? WHERE account = ? AND lot = ?",
+            (piece.points, entry.account, piece.lot),
+        ).rowcount
+        if known:
+            return
+        if terms is None:
+            raise LedgerFault(f"entry {entry.id} brings lot {piece.lot} without its terms")
+        self._db.execute(
+            "INSERT INTO parcel VALUES (?, ?, ?, ?, ?, ?)",
+            (entry.account, piece.lot, piece.points, terms.active_from, terms.expires_at, terms.rule),
+        )
+
+    # -- sync
+
+    def synced(
+        self, till: str, *, uplink: Uplink, next_seq: int, down: tuple[DownItem, ...], now_s: int
+    ) -> int:
+        """Apply a verified reply: cursors, session, and the downlink in order. How many grants came in.
+
+        A message already applied changes nothing. An unknown kind stops its bucket
+        there: selling and earning go on (ledger-sync.md §5.8).
+        """
+        applied = 0
+        with self._transaction():
+            self._db.execute(
+                "UPDATE uplink SET timeline = ?, session = ?, acked_seq = max(acked_seq, ?),"
+                " durable_seq = max(durable_seq, ?), server_ms = max(server_ms, ?), synced_s = ?,"
+                " retry_attempt = 0",
+                (
+                    uplink.timeline,
+                    uplink.session,
+                    next_seq - 1,
+                    uplink.durable_seq,
+                    uplink.server_ms,
+                    now_s,
+                ),
+            )
+            for item in down:
+                applied += self._apply_down(till, uplink.timeline, item)
+        return applied
+
+    def _apply_down(self, till: str, timeline: int, item: DownItem) -> int:
+        gseq, head = self.down_head(item.bucket, till, timeline)
+        if item.gseq <= gseq:
+            return 0
+        if item.gseq != gseq + 1 or ledger.link(head, item.body) != item.h:
+            raise LedgerFault(f"downlink {item.bucket}: message {item.gseq} does not follow {gseq}")
+        entry = ledger.parse(item.body)
+        if entry.kind != "GRANT":
+            self._db.execute(
+                "INSERT INTO down_cursor VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (bucket) DO UPDATE SET stopped_by = excluded.stopped_by",
+                (item.bucket, gseq, head, entry.kind),
+            )
+            return 0
+        self._db.execute(
+            "INSERT INTO downlink VALUES (?, ?, ?, ?)", (item.bucket, item.gseq, item.body, item.h)
+        )
+        self._db.execute(
+            "INSERT INTO down_cursor VALUES (?, ?, ?, NULL) ON CONFLICT (bucket)"
+            " DO UPDATE SET gseq = excluded.gseq, h = excluded.h, stopped_by = NULL",
+            (item.bucket, item.gseq, item.h),
+        )
+        self._move_parcels(till, entry)
+        return 1
+
+    def note_retry(self, attempt: int) -> None:
+        """Keep the back-off over a restart."""
+        with self._transaction():
+            self._db.execute("UPDATE uplink SET retry_attempt = ?", (attempt,))
+
+    def note_channel(self, channel: str, version: int, manifest_sha256: str, now_s: int) -> None:
+        """A new version is noted here before snapshot.db's pointer moves; versions never fall."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO channel VALUES (?, ?, ?, ?) ON CONFLICT (channel) DO UPDATE SET"
+                " version = excluded.version, manifest_sha256 = excluded.manifest_sha256,"
+                " since_s = excluded.since_s WHERE excluded.version > channel.version",
+                (channel, version, manifest_sha256, now_s),
+            )
+
+
+def _hold(row: tuple[str, bytes, int, int, bytes]) -> Hold:
+    sale_id, body_sha256, at_s, opened_s, offer = row
+    return Hold(sale_id, body_sha256, at_s, opened_s, _parse_offer(offer))
+
+
+def _parse_offer(body: bytes) -> Offer:
+    if body[:1] != OFFER_VERSION:
+        raise LedgerFault(f"a hold of version {body[:1].hex()}; this agent knows 01: update the agent")
+    return _decode_offer(body[1:])
+
+
+class _Lock:
+    """A lock file: two agents on one ledger would be two writers."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise LedgerFault(f"another agent works with {path.parent} already; stop it first") from error
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -1,0 +1,95 @@
+"""New versions of signed channels: fetched, judged, tried on, noted, and only then in force.
+
+The order is the safety (ledger-sync.md §4, §6): every byte is verified before any
+of it is believed; the rulebook is compiled (and would refuse here) before anything
+is stored; the till's thread notes the version in ledger.db and swaps the compiled
+value by one reference; only then does snapshot.db's pointer move. A failure at any
+step leaves the last good version in force and raises an alarm by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from agent.sync import trust
+from agent.sync.client import Centre, CentreRefusal, LinkError
+from loyalty import manifest as judge
+from loyalty.faults import Refused
+from loyalty.manifest import Manifest, ManifestError
+from loyalty.settings import SettingsError
+
+log = logging.getLogger(__name__)
+
+
+class Shelf(Protocol):
+    """Where verified versions lie (offline/snapshot_db.py)."""
+
+    def version(self, channel: str) -> int:
+        """The version in force there."""
+
+    def stage(self, manifest: Manifest, body: bytes, contents: dict[str, bytes]) -> None:
+        """Store a version that is not in force yet."""
+
+    def point(self, channel: str, version: int) -> None:
+        """It is in force now."""
+
+
+class Channels:
+    """`activate(channel, version, manifest sha256, contents)` compiles and hands over to the till."""
+
+    def __init__(
+        self,
+        keys: dict[str, bytes],
+        shelf: Shelf,
+        highest: Callable[[str], int],
+        activate: Callable[[str, int, str, dict[str, bytes]], None],
+        alarm: Callable[[str, str | None, str], None],
+        now_s: Callable[[], int],
+    ) -> None:
+        self._keys = keys
+        self._shelf = shelf
+        self._highest = highest
+        self._activate = activate
+        self._alarm = alarm
+        self._now_s = now_s
+
+    def fetch(self, centre: Centre, channels: dict[str, int], session: str) -> None:
+        """Bring every channel of `channels` up to date, settings first: they say what the others are."""
+        for channel in sorted(channels, key=lambda name: not name.startswith(judge.SETTINGS)):
+            try:
+                self._bring(centre, channel, session)
+            except ManifestError as error:
+                self._trouble(channel, error.alarm, str(error))
+            except (Refused, SettingsError) as error:
+                self._trouble(channel, "refused_here", str(error))
+            except (LinkError, CentreRefusal) as error:
+                log.info("channel %s: %s; the version in force stays", channel, error)
+            else:
+                self._alarm(channel, None, "")
+
+    def _bring(self, centre: Centre, channel: str, session: str) -> None:
+        highest = max(self._highest(channel), self._shelf.version(channel))
+        reply = centre.manifest(channel, session)
+        manifest = trust.open_manifest(reply, self._keys, channel, highest)
+        if manifest.version == self._shelf.version(channel):
+            return
+        now_s = self._now_s()
+        if now_s < manifest.valid_from:
+            return  # it waits; the next sync asks again
+        if now_s >= manifest.not_after:
+            raise ManifestError("freeze", f"{channel} version {manifest.version} is past its last day")
+        contents: dict[str, bytes] = {}
+        for name, ref in manifest.files.items():
+            contents[name] = centre.file(ref.sha256, ref.size, session)
+            judge.check_file(manifest, name, contents[name])
+        self._shelf.stage(manifest, reply.manifest, contents)
+        self._activate(channel, manifest.version, hashlib.sha256(reply.manifest).hexdigest(), contents)
+        self._shelf.point(channel, manifest.version)
+        log.info("channel %s: version %d is in force", channel, manifest.version)
+
+    def _trouble(self, channel: str, word: str, detail: str) -> None:
+        log.error("channel %s refused (%s): %s; the last good version stays in force", channel, word, detail)
+        self._alarm(channel, word, detail)

@@ -1,0 +1,48 @@
+"""What the till believes: signatures and the order of versions.
+
+The judge (loyalty/manifest.py) says which version may follow which; this file holds
+the public keys and says whether the bytes are the centre's at all. Nothing here
+fetches or writes: the hands (client.py) bring bytes, the till's thread stores.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from loyalty import manifest as judge
+from loyalty.manifest import Manifest, ManifestError
+from loyalty.wire import ManifestReply, SyncReply, SyncRequest, manifest_signing_bytes, reply_signing_bytes
+
+
+def is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Did the owner of `public_key` (raw Ed25519) sign exactly `message`?"""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def sign(private_key: Ed25519PrivateKey, message: bytes) -> bytes:
+    """This till's signature (64 bytes)."""
+    return private_key.sign(message)
+
+
+def reply_is_ours(reply_key: bytes, till: str, request: SyncRequest, reply: SyncReply) -> bool:
+    """Is `reply` the centre's answer to exactly this request of this till?"""
+    return is_signed(reply_key, reply_signing_bytes(till, request, reply), reply.signature)
+
+
+def open_manifest(reply: ManifestReply, keys: dict[str, bytes], channel: str, highest: int) -> Manifest:
+    """The manifest of a version that may come into force. Raises ManifestError with the alarm to show."""
+    signed = any(
+        is_signed(keys[key_id], manifest_signing_bytes(reply.manifest), signature)
+        for key_id, signature in reply.signatures.items()
+        if key_id in keys
+    )
+    if not signed:
+        raise ManifestError("bad_signature", f"{channel}: no key of this programme signed this manifest")
+    manifest = judge.parse(reply.manifest)
+    judge.admit(manifest, channel, highest)
+    return manifest
