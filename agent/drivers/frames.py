@@ -1,0 +1,84 @@
+"""From bytes to frames: where one scan ends and the next begins.
+
+Sans-IO: time comes in as `at_ms`, nothing is read or waited for here, so a
+recorded stream gives the same frames however it was cut into reads.
+
+A frame ends at CR, LF, TAB or ETX, or after `silence_ms` without a byte (for
+scanners that send no suffix). STX and empty frames are dropped, so that CR LF
+is one end. A frame longer than MAX_FRAME_BYTES is not a scan: it is discarded
+up to its end, and said to be so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MAX_FRAME_BYTES = 4096
+SILENCE_MS = 40
+
+_ENDS = frozenset(b"\r\n\t\x03")
+_STX = 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One scan's text; hidden from repr, for it may be a card number."""
+
+    text: str = field(repr=False)
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Characters were lost or made no scan; the person should scan again."""
+
+    at_ms: int
+
+
+Framed = Frame | Dropped
+
+
+class Framer:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self, silence_ms: int | None = SILENCE_MS) -> None:
+        self._silence_ms = silence_ms
+        self._buffer = bytearray()
+        self._discarding = False
+        self._last_ms = 0
+
+    def feed(self, data: bytes, at_ms: int) -> list[Framed]:
+        """The frames that end in `data`, which was read at `at_ms`."""
+        out: list[Framed] = []
+        self._last_ms = at_ms
+        for byte in data:
+            if byte in _ENDS:
+                out += self._end(at_ms)
+            elif self._discarding or (byte == _STX and not self._buffer):
+                continue
+            elif len(self._buffer) >= MAX_FRAME_BYTES:
+                self._buffer.clear()
+                self._discarding = True
+            else:
+                self._buffer.append(byte)
+        return out
+
+    @property
+    def due_ms(self) -> int | None:
+        """When `idle` has something to do, if nothing more comes; None: never."""
+        if self._silence_ms is None or not (self._buffer or self._discarding):
+            return None
+        return self._last_ms + self._silence_ms
+
+    def idle(self, now_ms: int) -> list[Framed]:
+        """The frame that silence has ended by `now_ms`, if any."""
+        due = self.due_ms
+        return self._end(self._last_ms) if due is not None and now_ms >= due else []
+
+    def _end(self, at_ms: int) -> list[Framed]:
+        if self._discarding:
+            self._discarding = False
+            return [Dropped(at_ms)]
+        text = self._buffer.decode("utf-8", "replace")
+        self._buffer.clear()
+        return [Frame(text, at_ms)] if text else []

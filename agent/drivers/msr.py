@@ -1,0 +1,67 @@
+"""From frames to scans: the lines of one swipe become one.
+
+A magstripe reader that types sends one to three tracks, each perhaps with an
+Enter of its own: `%B...?` `;...?` `+...?`. Deciding on the first line would take
+half a swipe for the whole, so a track line waits SWIPE_WINDOW_MS for the next.
+Everything else passes at once, as a barcode. Sans-IO, like the framers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from agent.drivers.contracts import Source
+from agent.drivers.frames import Frame
+
+SWIPE_WINDOW_MS = 150
+MAX_TRACKS = 3
+
+_TRACK_LINE = re.compile(r"[%;+].*\?\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One barcode, or one whole swipe; hidden from repr."""
+
+    text: str = field(repr=False)
+    source: Source
+    at_ms: int
+
+
+class SwipeAssembler:
+    """Holds the lines of a swipe until they are all there."""
+
+    def __init__(self) -> None:
+        self._lines: list[Frame] = []
+
+    def feed(self, frame: Frame) -> list[Scan]:
+        """The scans that are complete now."""
+        if not _TRACK_LINE.match(frame.text):
+            return [*self._flush(), Scan(frame.text, "barcode", frame.at_ms)]
+        done: list[Scan] = []
+        due = self.due_ms
+        if due is not None and frame.at_ms >= due:
+            done = self._flush()
+        self._lines.append(frame)
+        return done + (self._flush() if self._tracks() >= MAX_TRACKS else [])
+
+    @property
+    def due_ms(self) -> int | None:
+        """When the swipe in hand is taken as whole."""
+        return self._lines[-1].at_ms + SWIPE_WINDOW_MS if self._lines else None
+
+    def idle(self, now_ms: int) -> list[Scan]:
+        """The swipe whose window has passed by `now_ms`, if any."""
+        due = self.due_ms
+        return self._flush() if due is not None and now_ms >= due else []
+
+    def _tracks(self) -> int:
+        return sum(line.text.count("?") for line in self._lines)
+
+    def _flush(self) -> list[Scan]:
+        if not self._lines:
+            return []
+        scan = Scan("".join(line.text for line in self._lines), "track2", self._lines[0].at_ms)
+        self._lines = []
+        return [scan]

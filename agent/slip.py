@@ -1,0 +1,226 @@
+"""The slip: what the customer carries home about this purchase and their points.
+
+Pure: `SlipData` in, a `Document` out (text lines, perhaps a QR code, a cut), in
+the language of `translate`. What it says follows till.md §5: shop, date, card
+(its last four), discounts by rule, points used and earned, when they become
+active, what expires soon, the balance. Without a link it says «на 14:05» and
+«предварительно», and gives what can be spent here: a balance that may be wrong
+is not printed. A second print says КОПИЯ. The last line names the ledger entry:
+till-epoch-seq-hash6.
+
+Amounts stand in a column at the right edge; a name that does not fit beside its
+amount is wrapped, never cut: cutting a rule's title could change its meaning.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from agent.drivers.document import Cut, Document, Line, Qr, document_lines, substitute
+from loyalty.texts import N_, Text
+
+__all__ = ["Earned", "Expiring", "SlipData", "SlipLine", "document_lines", "layout"]
+
+WIDTHS = (32, 42, 48)
+MAX_TEXT_CHARS = 200
+"""Longest name, title or header line that is printed; the rest of it is left out."""
+
+Translate = Callable[[str], str]
+
+# These two are translated by example: a translator writes the same amount and the same date pattern as
+# their language does.
+_AMOUNT_PATTERN = N_("1,234.50").msgid
+_DATE_PATTERN = N_("%Y-%m-%d").msgid
+
+
+@dataclass(frozen=True, slots=True)
+class SlipLine:
+    """One article: price and pay in minor units, quantity in thousandths."""
+
+    name: str
+    price_minor: int
+    quantity: int
+    pay_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """Points earned, in hundredths; `active_from` where they cannot be spent at once."""
+
+    points: int
+    active_from: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """Points, in hundredths, whose last day is `last_day`."""
+
+    points: int
+    last_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class SlipData:
+    """All that a slip says. Money in minor units, points in hundredths, times in the shop's wall clock.
+
+    `as_of` is the time of the last news from the office; `offline` says that there is no link now, so that
+    points are preliminary and `available` (what can be spent at this till) is given with that time.
+    `available` None: say nothing of a balance.
+    """
+
+    shop: str
+    at: datetime
+    till: str
+    receipt: str
+    ident: str
+    list_minor: int
+    pay_minor: int
+    header: tuple[str, ...] = ()
+    footer: tuple[str, ...] = ()
+    card: str | None = None
+    tier: str | None = None
+    lines: tuple[SlipLine, ...] = ()
+    discounts: tuple[tuple[str, int], ...] = ()
+    points_used: int = 0
+    earned: tuple[Earned, ...] = ()
+    expiring: tuple[Expiring, ...] = ()
+    available: int | None = None
+    as_of: datetime | None = None
+    offline: bool = False
+    copy: bool = False
+    qr: str | None = None
+
+
+def layout(data: SlipData, columns: int, translate: Translate) -> Document:
+    """The slip for a printer of `columns` letters a line (WIDTHS; others work from 24 on)."""
+    page = _Page(columns, translate)
+    _head(page, data)
+    _goods(page, data)
+    _points(page, data)
+    for text in data.footer:
+        page.centre(text)
+    parts = list(page.lines)
+    if data.qr:
+        parts.append(Qr(data.qr))
+    parts += [Line(substitute(data.ident), align="center"), Cut()]
+    return tuple(parts)
+
+
+def _head(page: _Page, data: SlipData) -> None:
+    page.title(data.shop)
+    for text in data.header:
+        page.centre(text)
+    if data.copy:
+        page.title(page.say(N_("COPY")))
+    page.pair(f"{page.date(data.at)} {data.at:%H:%M}", page.say(N_("Till {till}", till=data.till)))
+    page.pair(page.say(N_("Receipt {receipt}", receipt=data.receipt)), "")
+    page.rule()
+
+
+def _goods(page: _Page, data: SlipData) -> None:
+    for line in data.lines:
+        amount = page.money(line.pay_minor)
+        if line.quantity == 1000:
+            page.pair(line.name, amount)
+        else:
+            page.pair(line.name, "")
+            page.pair(f"  {page.quantity(line.quantity)} x {page.money(line.price_minor)}", amount)
+    if data.lines:
+        page.rule()
+    if data.discounts:
+        page.pair(page.say(N_("Without discounts")), page.money(data.list_minor))
+    for title, amount_minor in data.discounts:
+        page.pair(title, page.money(-amount_minor))
+    if data.points_used:
+        page.pair(page.say(N_("Paid with points")), page.points(-data.points_used))
+    page.pair(page.say(N_("TOTAL")), page.money(data.pay_minor), bold=True)
+
+
+def _points(page: _Page, data: SlipData) -> None:
+    if data.card is None:
+        return
+    page.rule()
+    page.pair(page.say(N_("Card {card}", card=data.card)), data.tier or "")
+    for earned in data.earned:
+        if data.offline:
+            page.pair(page.say(N_("Points earned (preliminary)")), page.points(earned.points, sign=True))
+        else:
+            page.pair(page.say(N_("Points earned")), page.points(earned.points, sign=True))
+        if earned.active_from:
+            page.pair("  " + page.say(N_("to be spent from {date}", date=page.date(earned.active_from))), "")
+    if data.available is not None and data.offline:
+        when = page.moment(data.as_of or data.at, data.at)
+        page.pair(page.say(N_("Available here at {time}", time=when)), page.points(data.available), bold=True)
+        page.pair("  " + page.say(N_("preliminary: no link to the office")), "")
+    elif data.available is not None:
+        page.pair(page.say(N_("Points balance")), page.points(data.available), bold=True)
+    for expiring in data.expiring:
+        text = N_("Use by {date}", date=page.date(expiring.last_day))
+        page.pair(page.say(text), page.points(expiring.points))
+    page.rule()
+
+
+class _Page:
+    """Lines of one width in one language."""
+
+    def __init__(self, columns: int, translate: Translate) -> None:
+        self.columns, self.translate = columns, translate
+        self.lines: list[Line | Qr | Cut] = []
+        pattern = translate(_AMOUNT_PATTERN)
+        self._group, self._point = (pattern[1], pattern[5]) if len(pattern) == 8 else (" ", ",")
+
+    def say(self, text: Text) -> str:
+        return text.render(self.translate)
+
+    def title(self, text: str) -> None:
+        """Large where it fits in one line of large letters, else bold."""
+        clean = substitute(text[:MAX_TEXT_CHARS])
+        if len(clean) <= self.columns // 2:
+            self.lines.append(Line(clean, bold=True, align="center", wide=True))
+        else:
+            self.lines += [Line(t, bold=True, align="center") for t in textwrap.wrap(clean, self.columns)]
+
+    def centre(self, text: str) -> None:
+        clean = substitute(text[:MAX_TEXT_CHARS])
+        self.lines += [Line(t, align="center") for t in textwrap.wrap(clean, self.columns)]
+
+    def rule(self) -> None:
+        self.lines.append(Line("-" * self.columns))
+
+    def pair(self, left: str, right: str, *, bold: bool = False) -> None:
+        """`left` at the left edge, `right` at the right one; what is too long for one line is wrapped."""
+        left, right = substitute(left[:MAX_TEXT_CHARS]), substitute(right[:MAX_TEXT_CHARS])
+        indent = " " * (len(left) - len(left.lstrip()))
+        wrapped = textwrap.wrap(left, self.columns, subsequent_indent=indent) or [""]
+        if right and len(wrapped[-1]) + 1 + len(right) > self.columns:
+            wrapped.append("")
+        wrapped[-1] = (wrapped[-1] + right.rjust(self.columns - len(wrapped[-1]))).rstrip()
+        self.lines += [Line(text, bold=bold) for text in wrapped]
+
+    def date(self, day: date) -> str:
+        return day.strftime(self.translate(_DATE_PATTERN))
+
+    def moment(self, time: datetime, now: datetime) -> str:
+        """The time; with its date where it is another day."""
+        clock = f"{time:%H:%M}"
+        return clock if time.date() == now.date() else f"{self.date(time)} {clock}"
+
+    def money(self, minor: int) -> str:
+        return self._hundredths(minor)
+
+    def points(self, hundredths: int, *, sign: bool = False) -> str:
+        """Points; whole ones without decimals."""
+        text = self._hundredths(hundredths).removesuffix(self._point + "00")
+        return "+" + text if sign and hundredths > 0 else text
+
+    def quantity(self, thousandths: int) -> str:
+        whole, rest = divmod(thousandths, 1000)
+        return f"{whole}{self._point}{rest:03}".rstrip("0") if rest else str(whole)
+
+    def _hundredths(self, value: int) -> str:
+        whole, rest = divmod(abs(value), 100)
+        grouped = f"{whole:,}".replace(",", self._group)
+        return f"{'-' if value < 0 else ''}{grouped}{self._point}{rest:02}"
