@@ -1,0 +1,1 @@
+"""The office: knows the tills, keeps the whole ledger, places points, publishes signed channels."""

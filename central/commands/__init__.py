@@ -1,0 +1,1 @@
+"""The commands of `kopilka-central`, one file a subject. Models are imported once the home is known."""

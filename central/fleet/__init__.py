@@ -1,0 +1,1 @@
+"""Shops and tills: who they are, and how far each has synced."""

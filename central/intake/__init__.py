@@ -1,0 +1,1 @@
+"""What tills send: the machine API, checked, stored, then applied."""

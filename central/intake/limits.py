@@ -1,0 +1,54 @@
+"""What an entry must be to fit the ledger at all, beyond balancing (loyalty/ledger.py checks that).
+
+These are not business rules: an entry outside of them can come only from a broken program, and its
+numbers would not fit a column.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from loyalty.ledger import Entry, LotTerms
+
+AT_MAX_S = 2**40
+POINTS_MAX = 10**12  # hundredths in one posting
+POSTINGS_MAX = 1_000
+KIND_MAX_CHARS = 32
+LOT_MAX_CHARS = 100
+RULE_MAX_CHARS = 64
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+
+
+def fault(entry: Entry) -> str | None:
+    """Why this cannot be an entry of the ledger, or None."""
+    if not 0 <= entry.at_s <= AT_MAX_S:
+        return f"entry {entry.id}: its time is no time"
+    if not _name(entry.kind, KIND_MAX_CHARS):
+        return f"entry {entry.id}: its kind is no name"
+    if len(entry.postings) > POSTINGS_MAX:
+        return f"entry {entry.id}: {len(entry.postings)} postings; at most {POSTINGS_MAX}"
+    for posting in entry.postings:
+        if abs(posting.points) > POINTS_MAX:
+            return f"entry {entry.id}: a posting of more than {POINTS_MAX} hundredths"
+        if not _name(posting.lot, LOT_MAX_CHARS) or not _name(posting.account, LOT_MAX_CHARS):
+            return f"entry {entry.id}: a posting without a proper lot and account"
+        if posting.terms is not None and not _terms_ok(posting.terms):
+            return f"entry {entry.id}: the terms of lot {posting.lot} are no terms"
+    return None
+
+
+def _name(text: str, longest: int) -> bool:
+    return 0 < len(text) <= longest and text.isascii() and text.isprintable()
+
+
+def _terms_ok(terms: LotTerms) -> bool:
+    moments = [terms.active_from] if terms.expires_at is None else [terms.active_from, terms.expires_at]
+    return all(_moment_ok(moment) for moment in moments) and _name(terms.rule, RULE_MAX_CHARS)
+
+
+def _moment_ok(text: str) -> bool:
+    try:
+        return bool(_MOMENT.fullmatch(text)) and datetime.fromisoformat(text) is not None
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""The ledger of the whole chain, its balances and parcels, and the placing of points."""

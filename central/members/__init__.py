@@ -1,0 +1,1 @@
+"""Accounts and the cards that open them; no names, no phones."""

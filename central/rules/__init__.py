@@ -1,0 +1,1 @@
+"""Signed channels: settings, rulebook and catalog, version by version."""

@@ -1,0 +1,77 @@
+"""The settings channel of each store, made from what the office knows of it.
+
+The till asks no time zone database: it gets the offsets of its shop for two years ahead
+(ledger-sync.md §5.16). The table begins at 0 so that it stays the same, byte by byte, until a change
+of the clocks enters or leaves those two years; only then is there a new version to publish.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from central import clock
+from central.fleet.models import Store
+from central.rules import publishing
+from central.rules.models import Programme
+from central.rules.publishing import Published
+from loyalty import manifest, settings
+from loyalty.settings import Settings, Slip, StoreInfo
+
+FILE = "settings.json"
+OFFSETS_AHEAD = timedelta(days=730)
+_STEP = timedelta(days=1)
+
+
+def publish_store(store: Store) -> Published:
+    """Publish the settings of one store if they differ from what is in force."""
+    programme, _ = Programme.objects.get_or_create()
+    content = Settings(
+        format=settings.FORMAT,
+        store=StoreInfo(store.id, store.name, store.region),
+        offsets=offsets(store.timezone, clock.now_s()),
+        channels={
+            manifest.RULEBOOK: publishing.RULEBOOK_CHANNEL,
+            manifest.CATALOG: publishing.CATALOG_CHANNEL,
+        },
+        number_templates=tuple(programme.number_templates),
+        slip=Slip(tuple(store.slip_header), tuple(store.slip_footer)),
+    )
+    return publishing.publish(publishing.settings_channel(store.id), {FILE: settings.encode(content)})
+
+
+def publish_all() -> list[Published]:
+    """The same for every store."""
+    return [publish_store(store) for store in Store.objects.order_by("id")]
+
+
+def offsets(zone_name: str, now_s: int) -> tuple[tuple[int, int], ...]:
+    """[(utc_from_s, offset_min)] of a zone from `now_s` for two years ahead; the first from 0."""
+    zone = ZoneInfo(zone_name)
+    at = datetime.fromtimestamp(now_s, UTC)
+    end = at + OFFSETS_AHEAD
+    table = [(0, _offset_min(zone, at))]
+    while at < end:
+        following = at + _STEP
+        if _offset_min(zone, following) != table[-1][1]:
+            change = _change_between(zone, at, following)
+            table.append((int(change.timestamp()), _offset_min(zone, change)))
+        at = following
+    return tuple(table)
+
+
+def _offset_min(zone: ZoneInfo, at: datetime) -> int:
+    return (at.astimezone(zone).utcoffset() or timedelta(0)) // timedelta(minutes=1)
+
+
+def _change_between(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
+    """The first second of the new offset, by halving the day in which it lies."""
+    low, high = int(before.timestamp()), int(after.timestamp())
+    old = _offset_min(zone, before)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset_min(zone, datetime.fromtimestamp(middle, UTC)) == old:
+            low = middle
+        else:
+            high = middle
+    return datetime.fromtimestamp(high, UTC)

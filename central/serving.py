@@ -1,0 +1,73 @@
+"""Running the application: one process, one line when it listens, a clean stop on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from types import FrameType
+
+import click
+import uvicorn
+
+from central.errors import Trouble
+from central.ledger import applier
+from central.texts import say
+from loyalty.texts import N_
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 10
+BACKLOG = 1024
+
+
+class Server(uvicorn.Server):
+    """A server that says where it listens once it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            click.echo(say(N_("Listening on {url}", url=f"http://{shown}:{port}")))
+
+
+def run(host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT. Raises Trouble where the address cannot be had."""
+    waiting = applier.apply_waiting()  # what a crash left between the inbox and the ledger
+    if waiting:
+        log.info("applied %d entries that were waiting in the inbox", waiting)
+    from central.asgi import application
+
+    config = uvicorn.Config(
+        application,
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # addresses and headers of tills are nobody's reading
+        server_header=False,
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+    )
+    with _listen(host, port) as listener:
+        # uvicorn stops on the signal and then raises it again; the stop has happened, so it ends there.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stopped)
+        Server(config).run(sockets=[listener])
+
+
+def _stopped(_number: int, _frame: FrameType | None) -> None:
+    """The signal that was served already."""
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Trouble(
+            N_(
+                "Cannot listen on {host}, port {port}: {reason}. Choose others with --host and --port.",
+                host=host,
+                port=port,
+                reason=error.strerror or type(error).__name__,
+            )
+        ) from error
