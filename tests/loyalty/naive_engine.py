@@ -63,12 +63,11 @@ class Sale:
         return self.catalog.get("skus", {}).get(line["sku"], {})
 
     def floor_of(self, i):
-        if "no_discount" in self.settings and self.selects(self.settings["no_discount"], i):
+        if self.excluded("no_discount", i):
             return self.list[i]
         bp = self.settings.get("max_line_discount_bp", 10000)
-        return max(
-            min(self.minimum[i], self.list[i]), self.list[i] - floor(Fraction(self.list[i] * bp, 10000))
-        )
+        most = floor(Fraction(self.list[i] * bp, 10000))
+        return max(min(self.minimum[i], self.list[i]), self.list[i] - most)
 
     # -- who is meant, and when ----------------------------------------------------------------
 
@@ -99,9 +98,9 @@ class Sale:
         customer = self.receipt.get("customer")
         match when["type"]:
             case "all":
-                return all([self.holds(x) for x in when["of"]])
+                return all(self.holds(x) for x in when["of"])
             case "any":
-                return any([self.holds(x) for x in when["of"]])
+                return any(self.holds(x) for x in when["of"])
             case "not":
                 return not self.holds(when["of"])
             case "period":
@@ -143,6 +142,9 @@ class Sale:
 
     def root_policy(self, stage):
         return self.settings.get("policy", {}).get(stage, "best")
+
+    def excluded(self, setting, i):
+        return setting in self.settings and self.selects(self.settings[setting], i)
 
     def hit(self, rule, i):
         return self.selects(rule.get("items", {}), i) and not (rule.get("fresh") and self.touched[i])
@@ -193,12 +195,7 @@ class Sale:
 
         def of_rule(rule, base):
             effect = rule["effect"]
-            excluded = self.settings.get("no_discount")
-            eligible = [
-                i
-                for i in self.numbers
-                if self.hit(rule, i) and not (excluded is not None and self.selects(excluded, i))
-            ]
+            eligible = [i for i in self.numbers if self.hit(rule, i) and not self.excluded("no_discount", i)]
             total = sum(base[i] for i in eligible)
             if effect["type"] == "receipt_percent":
                 discount = half_up(Fraction(total * effect["bp"], 10000))
@@ -261,12 +258,10 @@ class Sale:
             eligible = [
                 i
                 for i in self.numbers
-                if self.selects(rule.get("items", {}), i)
-                and not ("no_redeem" in self.settings and self.selects(self.settings["no_redeem"], i))
+                if self.selects(rule.get("items", {}), i) and not self.excluded("no_redeem", i)
             ]
-            base = sum(
-                self.net[i] for i in (self.numbers if effect.get("of", "receipt") == "receipt" else eligible)
-            )
+            counted = self.numbers if effect.get("of", "receipt") == "receipt" else eligible
+            base = sum(self.net[i] for i in counted)
             capacities = {i: max(0, self.net[i] - self.minimum[i]) for i in eligible}
             a = min(
                 balance if asked == "max" else asked,
@@ -296,7 +291,7 @@ class Sale:
             return
         points = {r["id"]: Fraction(0) for r in self.live}
         for i in self.numbers:
-            if "no_earn" in self.settings and self.selects(self.settings["no_earn"], i):
+            if self.excluded("no_earn", i):
                 continue
 
             def of_node(node, i=i):

@@ -10,17 +10,8 @@ from typing import Any
 CASES = Path(__file__).parent.parent / "cases" / "quotes"
 
 KEYS = {
-    "title",
-    "settings",
-    "groups",
-    "rules",
-    "categories",
-    "goods",
-    "customer",
-    "redeem",
-    "at",
-    "lines",
-    "expect",
+    *("title", "settings", "groups", "rules", "categories", "goods"),
+    *("customer", "redeem", "at", "lines", "expect"),
 }
 
 
@@ -35,11 +26,8 @@ class Case:
 
 def load() -> list[Case]:
     """Every case of every file, by file name."""
-    return [
-        _case(raw)
-        for file in sorted(CASES.glob("*.toml"))
-        for raw in tomllib.loads(file.read_text("utf-8"))["case"]
-    ]
+    files = [tomllib.loads(file.read_text("utf-8")) for file in sorted(CASES.glob("*.toml"))]
+    return [_case(raw) for file in files for raw in file["case"]]
 
 
 def _case(raw: dict[str, Any]) -> Case:
@@ -61,7 +49,7 @@ def _case(raw: dict[str, Any]) -> Case:
 
 
 def differences(expected: Any, actual: Any, place: str = "quote", exact: bool = False) -> list[str]:
-    """Where `actual` is not as expected; objects are compared by the expected keys, maps of amounts exactly."""
+    """Where `actual` is not as expected; objects by the expected keys, maps of amounts exactly."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         found = [f"{place}: no {key}" for key in expected if key not in actual]
         if exact:

@@ -113,12 +113,9 @@ def rulebook(rng: Random) -> dict[str, Any]:
         names: list[str] = []
         for i in range(rng.randint(0, 3)):
             name = f"g{i}{stage}"
-            group = {
-                "id": name,
-                "stage": stage,
-                "policy": rng.choice(POLICIES),
-                "priority": rng.choice([10, 100]),
-            }
+            group: dict[str, Any] = {"id": name, "stage": stage, "policy": rng.choice(POLICIES)}
+            if rng.random() < 0.7:
+                group["priority"] = rng.choice([10, 100])
             if names and rng.random() < 0.6:
                 group["parent"] = rng.choice(names)
             groups.append(group)
@@ -126,12 +123,9 @@ def rulebook(rng: Random) -> dict[str, Any]:
     rng.shuffle(groups)
     rules = []
     for i in range(rng.randint(1, 9)):
-        stage = rng.choice(["line", "line", "receipt", "receipt", "redeem", "earn"])
-        rule: dict[str, Any] = {
-            "id": f"r{rng.randint(0, 99):02}{i}",
-            "stage": stage,
-            "effect": effect(rng, stage),
-        }
+        stage = rng.choice(["line", "line", "receipt", "receipt", "redeem", "redeem", "earn"])
+        rule_id = f"r{rng.randint(0, 99):02}{i}"
+        rule: dict[str, Any] = {"id": rule_id, "stage": stage, "effect": effect(rng, stage)}
         places = [g["id"] for g in groups if g["stage"] == stage]
         if places and rng.random() < 0.6:
             rule["group"] = rng.choice(places)
