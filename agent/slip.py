@@ -66,6 +66,7 @@ class Expiring:
 class SlipData:
     """All that a slip says. Money in minor units, points in hundredths, times in the shop's wall clock.
 
+    `redeemed_minor` is the part of the price that `points_used` paid.
     `as_of` is the time of the last news from the office; `offline` says that there is no link now, so that
     points are preliminary and `available` (what can be spent at this till) is given with that time.
     `available` None: say nothing of a balance.
@@ -84,6 +85,7 @@ class SlipData:
     tier: str | None = None
     lines: tuple[SlipLine, ...] = ()
     discounts: tuple[tuple[str, int], ...] = ()
+    redeemed_minor: int = 0
     points_used: int = 0
     earned: tuple[Earned, ...] = ()
     expiring: tuple[Expiring, ...] = ()
@@ -134,8 +136,8 @@ def _goods(page: _Page, data: SlipData) -> None:
         page.pair(page.say(N_("Without discounts")), page.money(data.list_minor))
     for title, amount_minor in data.discounts:
         page.pair(title, page.money(-amount_minor))
-    if data.points_used:
-        page.pair(page.say(N_("Paid with points")), page.points(-data.points_used))
+    if data.redeemed_minor:
+        page.pair(page.say(N_("Paid with points")), page.money(-data.redeemed_minor))
     page.pair(page.say(N_("TOTAL")), page.money(data.pay_minor), bold=True)
 
 
@@ -144,6 +146,8 @@ def _points(page: _Page, data: SlipData) -> None:
         return
     page.rule()
     page.pair(page.say(N_("Card {card}", card=data.card)), data.tier or "")
+    if data.points_used:
+        page.pair(page.say(N_("Points used")), page.points(-data.points_used))
     for earned in data.earned:
         if data.offline:
             page.pair(page.say(N_("Points earned (preliminary)")), page.points(earned.points, sign=True))
@@ -195,9 +199,10 @@ class _Page:
         left, right = substitute(left[:MAX_TEXT_CHARS]), substitute(right[:MAX_TEXT_CHARS])
         indent = " " * (len(left) - len(left.lstrip()))
         wrapped = textwrap.wrap(left, self.columns, subsequent_indent=indent) or [""]
-        if right and len(wrapped[-1]) + 1 + len(right) > self.columns:
-            wrapped.append("")
-        wrapped[-1] = (wrapped[-1] + right.rjust(self.columns - len(wrapped[-1]))).rstrip()
+        for piece in textwrap.wrap(right, self.columns):
+            if len(wrapped[-1]) + 1 + len(piece) > self.columns:
+                wrapped.append("")
+            wrapped[-1] += piece.rjust(self.columns - len(wrapped[-1]))
         self.lines += [Line(text, bold=bold) for text in wrapped]
 
     def date(self, day: date) -> str:

@@ -2,8 +2,10 @@
 
 A magstripe reader that types sends one to three tracks, each perhaps with an
 Enter of its own: `%B...?` `;...?` `+...?`. Deciding on the first line would take
-half a swipe for the whole, so a track line waits SWIPE_WINDOW_MS for the next.
-Everything else passes at once, as a barcode. Sans-IO, like the framers.
+half a swipe for the whole, so track lines are held until the device has been
+quiet for SWIPE_WINDOW_MS. (Quiet, not "until the next line is there": a slow
+reader types track 2 for half a second.) Everything else passes at once, as a
+barcode. Sans-IO, like the framers.
 """
 
 from __future__ import annotations
@@ -34,22 +36,24 @@ class SwipeAssembler:
 
     def __init__(self) -> None:
         self._lines: list[Frame] = []
+        self._heard_ms = 0
+
+    def heard(self, at_ms: int) -> None:
+        """The device sent something at `at_ms`, be it half a line: a swipe in hand is not over."""
+        self._heard_ms = max(self._heard_ms, at_ms)
 
     def feed(self, frame: Frame) -> list[Scan]:
         """The scans that are complete now."""
+        self.heard(frame.at_ms)
         if not _TRACK_LINE.match(frame.text):
             return [*self._flush(), Scan(frame.text, "barcode", frame.at_ms)]
-        done: list[Scan] = []
-        due = self.due_ms
-        if due is not None and frame.at_ms >= due:
-            done = self._flush()
         self._lines.append(frame)
-        return done + (self._flush() if self._tracks() >= MAX_TRACKS else [])
+        return self._flush() if self._tracks() >= MAX_TRACKS else []
 
     @property
     def due_ms(self) -> int | None:
         """When the swipe in hand is taken as whole."""
-        return self._lines[-1].at_ms + SWIPE_WINDOW_MS if self._lines else None
+        return self._heard_ms + SWIPE_WINDOW_MS if self._lines else None
 
     def idle(self, now_ms: int) -> list[Scan]:
         """The swipe whose window has passed by `now_ms`, if any."""

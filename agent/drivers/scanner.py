@@ -166,6 +166,7 @@ class ScannerThread:
                 wait_s = max(0, min(due) - now_ms) / 1000 if due else None
                 if reader in select.select([reader, self._wake_read], [], [], wait_s)[0]:
                     framed = reader.read()
+                    swipes.heard(monotonic_ms())
                 else:
                     framed = reader.idle(monotonic_ms())
                 for frame in framed:

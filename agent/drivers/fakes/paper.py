@@ -144,10 +144,11 @@ def _draw_qr(draw: ImageDraw.ImageDraw, part: PaperQr, y: int, print_dots: int) 
     matrix = _qr_matrix(part.data)
     side = part.module_dots * SCALE
     left = (DESK_DOTS + MARGIN_DOTS + _indent(part.align, len(matrix) * part.module_dots, print_dots)) * SCALE
+    top = (y + LINE_DOTS // 2) * SCALE
     for row, cells in enumerate(matrix):
         for column, dark in enumerate(cells):
             if dark:
-                at = (left + column * side, y * SCALE + row * side)
+                at = (left + column * side, top + row * side)
                 draw.rectangle((*at, at[0] + side - 1, at[1] + side - 1), fill=_INK)
 
 

@@ -1,0 +1,66 @@
+"""The real keyboard scanner code, fed by recorded scanners through a real python-evdev (umockdev)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.recordings.make import HERE, files
+from tests.recordings.replay import CARD, RECORDED, SWIPE, UMOCKDEV_RUN, Recording
+
+needs_umockdev = pytest.mark.skipif(UMOCKDEV_RUN is None, reason="the Debian package umockdev is missing")
+
+# Runs under umockdev-run: our scanner thread, from opening the device to ScanData, as the agent uses it.
+# The first argument is the URL, the second how many scans to wait for, the third whether to grab.
+READ_SCANS = """
+import json, queue, sys
+from agent.drivers.contracts import DeviceState, ScanData
+from agent.drivers.scanner import open_scanner
+
+events = queue.Queue()
+scanner = open_scanner("counter", sys.argv[1], events.put, grab=sys.argv[3] == "grab")
+scanner.start()
+states, scans = [], []
+while len(scans) < int(sys.argv[2]):
+    event = events.get(timeout=20)
+    if isinstance(event, ScanData):
+        scans.append([event.data, event.source])
+    else:
+        states.append(event.state if isinstance(event, DeviceState) else repr(event))
+scanner.stop()
+json.dump({"states": states, "scans": scans}, sys.stdout)
+"""
+
+
+def read(recording: Recording, grab: str = "grab") -> dict[str, object]:
+    command = [sys.executable, "-c", READ_SCANS, recording.url, "1", grab]
+    done = subprocess.run(recording.command(command), capture_output=True, timeout=60, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+@needs_umockdev
+@pytest.mark.parametrize("grab", ["grab", "listen"])
+def test_a_card_typed_by_a_keyboard_scanner(grab: str) -> None:
+    assert read(CARD, grab) == {"states": ["online"], "scans": [["2000000012346", "barcode"]]}
+
+
+@needs_umockdev
+def test_a_swipe_typed_in_two_lines() -> None:
+    swipe = "%S2000000012346^KOPILKA/DEMO?;2000000012346=991210100000?"
+    assert read(SWIPE) == {"states": ["online"], "scans": [[swipe, "track2"]]}
+
+
+@needs_umockdev
+@pytest.mark.skipif(not RECORDED.here, reason="the shared recordings do not lie beside this checkout")
+def test_a_scanner_recorded_from_a_real_kernel() -> None:
+    assert read(RECORDED) == {"states": ["online"], "scans": [["%B1234^Ab?4006381333931", "barcode"]]}
+
+
+@pytest.mark.parametrize("name", sorted(files()))
+def test_the_recordings_are_what_the_script_makes(name: str) -> None:
+    assert (HERE / name).read_text() == files()[name]
