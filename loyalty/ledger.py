@@ -18,8 +18,9 @@ is hashed and, less what the receiver can derive, what travels. A field that a
 newer program appended is kept by an older one, for it works on these bytes.
 
 **Who writes.** A till writes one log an epoch, numbered from 1 without a gap. The
-centre writes 256 logs, one a bucket; as a writer it is called `@0` … `@255` and
-its epoch is its timeline. So (till, epoch, seq) names an entry for ever.
+centre writes 256 logs, one a bucket; as a writer it is called `c:0` … `c:255` (no
+till's id has a colon) and its epoch is its timeline. So (till, epoch, seq) names an
+entry for ever.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ def parcel(till: str) -> str:
 def holder(account: str) -> str | None:
     """The till whose parcel `account` is, or None for any other account."""
     return account.removeprefix(_PARCEL) if account.startswith(_PARCEL) else None
+
+
+def is_balance(account: str) -> bool:
+    """Does `account` of the double entry count into what the customer owns? (Debt stands there below zero.)"""
+    return account in (FREE, DEBT) or account.startswith(_PARCEL)
 
 
 class LotTerms(msgspec.Struct, array_like=True, frozen=True):
@@ -170,6 +176,11 @@ def lot_id(till: str, epoch: int, seq: int, n: int) -> str:
 def bucket(account: int) -> int:
     """Which of the centre's 256 shards an account lives in: the top byte of a Fibonacci hash."""
     return (account * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 56
+
+
+def centre_writer(bucket: int) -> str:
+    """The name under which the centre writes the log of one bucket."""
+    return f"c:{bucket}"
 
 
 # ----------------------------------------------------------------------- a sale as postings

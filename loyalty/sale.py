@@ -86,8 +86,6 @@ class Offer(msgspec.Struct, array_like=True, frozen=True):
     spends: tuple[Spent, ...]
     earns: tuple[Earned, ...]
     titles: dict[str, str]
-    balance: int  # points everywhere before this sale, as last heard (hundredths)
-    balance_as_of_s: int | None  # None: it is this till's own count only
 
 
 @dataclass(frozen=True, slots=True)

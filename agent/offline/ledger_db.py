@@ -33,6 +33,7 @@ from loyalty.sale import Offer
 from loyalty.wire import DownItem, EnrollReply
 
 OFFER_VERSION = b"\x01"
+NOT_ENROLLED = "this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE"
 _encode = msgspec.msgpack.Encoder().encode
 _decode_offer = msgspec.msgpack.Decoder(Offer).decode
 
@@ -168,7 +169,7 @@ class Reader:
             " FROM uplink"
         ).fetchone()
         if row is None:
-            raise LedgerFault("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
+            raise LedgerFault(NOT_ENROLLED)
         return Uplink(*row)
 
     def head(self, epoch: int, till: str) -> tuple[int, bytes]:
@@ -289,6 +290,18 @@ class Reader:
         row = self._db.execute("SELECT 1 FROM entry WHERE ref = ? AND kind = 'VOID'", (entry_id,)).fetchone()
         return row is not None
 
+    def own_change(self, account: int, epoch: int, after_seq: int) -> int:
+        """By how much this till's own entries after `after_seq` changed an account's balance (hundredths)."""
+        rows = self._db.execute(
+            "SELECT body FROM entry WHERE account = ? AND epoch = ? AND seq > ?", (account, epoch, after_seq)
+        ).fetchall()
+        return sum(
+            posting.points
+            for (body,) in rows
+            for posting in ledger.parse(body).postings
+            if ledger.is_balance(posting.account)
+        )
+
     def print_outcome(self, epoch: int, seq: int) -> str | None:
         """How the latest attempt to print this entry's slip ended; None = never noted."""
         row = self._db.execute(
@@ -388,6 +401,7 @@ class LedgerDb(Reader):
         body_sha256: bytes,
         at_s: int,
         answer: Callable[[Written], bytes],
+        print_waived: bool = False,
     ) -> tuple[Written, bytes]:
         """Write one entry, its document and the answer to it, and release the sale's hold: all or nothing.
 
@@ -414,7 +428,16 @@ class LedgerDb(Reader):
             self._db.execute(
                 "INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (sale_id, verb, body_sha256, at_s, said)
             )
+            if print_waived:
+                self._note_print(epoch, entry.seq, at_s, "waived")
         return written, said
+
+    def remember(self, sale_id: str, verb: str, body_sha256: bytes, at_s: int, answer: bytes) -> None:
+        """Keep an answer that wrote no entry, so that the same question gets it again."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (sale_id, verb, body_sha256, at_s, answer)
+            )
 
     def save_hold(self, hold: Hold) -> None:
         """Promise parcels to a sale, instead of whatever it was promised before."""
@@ -450,10 +473,13 @@ class LedgerDb(Reader):
     def note_print(self, epoch: int, seq: int, at_s: int, outcome: str) -> None:
         """Remember how an attempt to print ended."""
         with self._transaction():
-            self._db.execute(
-                "INSERT INTO print_note (epoch, seq, at_s, outcome) VALUES (?, ?, ?, ?)",
-                (epoch, seq, at_s, outcome),
-            )
+            self._note_print(epoch, seq, at_s, outcome)
+
+    def _note_print(self, epoch: int, seq: int, at_s: int, outcome: str) -> None:
+        self._db.execute(
+            "INSERT INTO print_note (epoch, seq, at_s, outcome) VALUES (?, ?, ?, ?)",
+            (epoch, seq, at_s, outcome),
+        )
 
     def _move_parcels(self, till: str, entry: Entry) -> None:
         """Apply what `entry` moves into and out of this till's parcels."""

@@ -132,6 +132,15 @@ class SnapshotDb(Members):
         row = self._db.execute("SELECT version FROM pointer WHERE channel = ?", (channel,)).fetchone()
         return row[0] if row else 0
 
+    def channels(self) -> list[str]:
+        """Every channel that has a version in force here."""
+        return [name for (name,) in self._db.execute("SELECT channel FROM pointer ORDER BY channel")]
+
+    def newest(self, kind: str) -> Stored | None:
+        """What is in force of one kind of channel ("rulebook" of `rulebook.all`)."""
+        channel = next((name for name in self.channels() if name.startswith(f"{kind}.")), None)
+        return self.stored(channel, self.version(channel)) if channel else None
+
     def stored(self, channel: str, version: int) -> Stored | None:
         """A stored version with its files, or None if it or a file of it is not here."""
         row = self._db.execute(

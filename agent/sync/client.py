@@ -183,6 +183,7 @@ class Desk(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Wake:
     force: bool
+    done: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,8 @@ class SyncThread:
         self._asked: queue.Queue[_Wake | _Task | None] = queue.Queue(ASKED_MAX)
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
         self._random = random.SystemRandom()
-        self._session = ""
+        self.session = ""  # the newest; a look-up shows it
+        self._waiting: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Begin, with a sync at once."""
@@ -218,9 +220,12 @@ class SyncThread:
         self._put(None)
         self._thread.join(timeout_s)
 
-    def wake(self, *, force: bool = False) -> None:
-        """There is something to send. `force`: even while backing off (a person asked)."""
-        self._put(_Wake(force))
+    def wake(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
+        """There is something to send. `force`: even while backing off (a person asked).
+
+        `done` is called when the round that this wake-up starts has ended, well or not.
+        """
+        self._put(_Wake(force, done))
 
     def run(self, task: Callable[[], None]) -> None:
         """Do something on this thread, which alone writes snapshot.db."""
@@ -250,16 +255,16 @@ class SyncThread:
             match effect:
                 case machine.LoadBatch(limit):
                     batch = self._desk.load_batch(limit)
-                    self._session = batch.session
+                    self.session = batch.session
                     following += self._machine.step(machine.BatchLoaded(batch))
                 case machine.PostSync(request):
                     following += self._machine.step(self._post(request))
                 case Apply():
                     moved = self._desk.apply(effect)
-                    self._session = effect.session
+                    self.session = effect.session
                     following += self._machine.step(machine.Applied(moved))
                 case machine.Fetch(channels):
-                    self._fetch(self._centre, channels, self._session)
+                    self._fetch(self._centre, channels, self.session)
                 case machine.NoteRetry(attempt):
                     self._desk.note_retry(attempt)
                 case machine.LinkUp():
@@ -282,6 +287,9 @@ class SyncThread:
 
     def _sleep(self, effect: machine.Sleep) -> bool:
         """Wait as the machine says, doing the tasks of others meanwhile. False: the agent stops."""
+        for done in self._waiting:
+            done()
+        self._waiting.clear()
         pause_s = self._random.uniform(effect.low_ms, effect.high_ms) / 1000
         until_s = time.monotonic() + pause_s
         while True:
@@ -294,6 +302,7 @@ class SyncThread:
             if isinstance(asked, _Task):
                 asked.run()
             elif asked.force or effect.until_woken:
+                self._waiting += [asked.done] if asked.done else []
                 return True
 
 
@@ -308,7 +317,7 @@ class LookupThread:
         failed: Callable[[int], None],
     ) -> None:
         self._centre = centre
-        self._session = session
+        self.session = session
         self._answered = answered
         self._failed = failed
         self._asked: queue.Queue[int | None] = queue.Queue(ASKED_MAX)
@@ -334,7 +343,7 @@ class LookupThread:
         try:
             while (card_key := self._asked.get()) is not None:
                 try:
-                    self._answered(card_key, self._centre.lookup(card_key, self._session()))
+                    self._answered(card_key, self._centre.lookup(card_key, self.session()))
                 except (LinkError, CentreRefusal):
                     self._failed(card_key)
         except Exception:

@@ -1,0 +1,188 @@
+"""The loopback API: HTTP for the cash program, turned into questions to the till's inbox.
+
+Runs in a thread of its own and owns nothing: it checks the token and the shape of a
+body, posts the question, and waits for the reply slot. Every error has a word for
+the program and a sentence in both languages for the person at the till. Card numbers
+never stand in a URL, and there is no access log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import re
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent import inbox
+from agent.inbox import Ask, Inbox, Problem
+from agent.texts import both
+from loyalty.texts import N_
+
+log = logging.getLogger(__name__)
+
+BODY_MAX_BYTES = 1024 * 1024
+REPLY_TIMEOUT_S = 10.0
+SYNC_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 3.0
+SALE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+T = TypeVar("T", bound=msgspec.Struct)
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Api:
+    """The routes of till.md §4 that this version has."""
+
+    def __init__(self, box: Inbox, token: str) -> None:
+        self._inbox = box
+        self._token = token.encode()
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        sale = "/v1/sales/{sale_id}"
+        return Starlette(
+            routes=[
+                Route("/v1/sales", self._guard(self._held), methods=["GET"]),
+                Route(sale, self._guard(self._put), methods=["PUT"]),
+                Route(sale, self._guard(self._get), methods=["GET"]),
+                Route(f"{sale}/commit", self._guard(self._commit), methods=["POST"]),
+                Route(f"{sale}/void", self._guard(self._void), methods=["POST"]),
+                Route(f"{sale}/print", self._guard(self._print), methods=["POST"]),
+                Route("/v1/status", self._guard(self._status), methods=["GET"]),
+                Route("/v1/sync", self._guard(self._sync), methods=["POST"]),
+            ]
+        )
+
+    async def _put(self, request: Request) -> Response:
+        return await self._ask(inbox.PutSale(_sale_id(request), await _body(request, inbox.SaleBody)))
+
+    async def _get(self, request: Request) -> Response:
+        return await self._ask(inbox.GetSale(_sale_id(request)))
+
+    async def _held(self, request: Request) -> Response:
+        if request.query_params.get("state") != "held":
+            raise Problem(422, "bad_query", N_("write ?state=held: only held sales can be listed"))
+        return await self._ask(inbox.ListHeld())
+
+    async def _commit(self, request: Request) -> Response:
+        return await self._ask(inbox.CommitSale(_sale_id(request), await _body(request, inbox.CommitBody)))
+
+    async def _void(self, request: Request) -> Response:
+        return await self._ask(inbox.VoidSale(_sale_id(request), await _body(request, inbox.VoidBody)))
+
+    async def _print(self, request: Request) -> Response:
+        return await self._ask(inbox.PrintSale(_sale_id(request), await _body(request, inbox.PrintBody)))
+
+    async def _status(self, _: Request) -> Response:
+        return await self._ask(inbox.StatusAsked())
+
+    async def _sync(self, _: Request) -> Response:
+        return await self._ask(inbox.SyncAsked(), SYNC_TIMEOUT_S)
+
+    async def _ask(self, ask: Ask, timeout_s: float = REPLY_TIMEOUT_S) -> Response:
+        self._inbox.post(ask)
+        reply: Future[dict[str, Any]] = ask.reply
+        try:
+            return _json(200, await asyncio.wait_for(asyncio.wrap_future(reply), timeout_s))
+        except TimeoutError as error:
+            # The till may still do it: the cash program asks again with the same id and body.
+            raise Problem(
+                503, "no_answer", N_("the till did not answer in time; ask the same again")
+            ) from error
+
+    def _guard(self, endpoint: Endpoint) -> Endpoint:
+        """Token first; every Problem becomes a JSON error."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                self._check_token(request)
+                return await endpoint(request)
+            except Problem as problem:
+                error = {"code": problem.code, **both(problem.text), **problem.details}
+                return _json(problem.status, {"error": error})
+
+        return guarded
+
+    def _check_token(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self._token):
+            text = N_("no valid token; send `Authorization: Bearer …` with the text of the file api.token")
+            raise Problem(401, "unauthorized", text)
+
+
+class ApiServer:
+    """uvicorn on a socket that is bound at once, so that a taken port is known before anything runs."""
+
+    def __init__(self, api: Api, host: str, port: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((host, port))
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            api.app(),
+            http="h11",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=int(STOP_TIMEOUT_S),
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="api", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the questions in hand be answered, then end."""
+        self._server.should_exit = True
+        self._thread.join(STOP_TIMEOUT_S + 1)
+        self._socket.close()
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket])
+        except Exception:
+            log.exception("the loopback API died; restart the agent")
+
+
+def _sale_id(request: Request) -> str:
+    sale_id = str(request.path_params["sale_id"])
+    if not SALE_ID.fullmatch(sale_id):
+        text = N_("a sale id has 1 to 64 letters, digits and the signs _ . : -")
+        raise Problem(422, "bad_sale_id", text)
+    return sale_id
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BODY_MAX_BYTES:
+            raise Problem(413, "too_large", N_("the body is larger than {max} bytes", max=BODY_MAX_BYTES))
+        parts.append(part)
+    try:
+        return msgspec.json.decode(b"".join(parts), type=kind)
+    except msgspec.ValidationError as error:
+        # msgspec names the field and the type it wanted, never the value.
+        raise Problem(422, "bad_body", N_("the body is not as it should be: {why}", why=error)) from None
+    except msgspec.DecodeError as error:
+        text = N_("the body is not whole JSON: {why}", why=error)
+        raise Problem(400, "bad_json", text) from None
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")

@@ -1,0 +1,184 @@
+"""The demo's stage: a centre and a till as real processes, in a directory of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent.drivers.fakes.virtual_printer import VirtualPrinter
+from agent.drivers.fakes.virtual_scanner import VirtualScanner
+
+START_TIMEOUT_S = 60
+WAIT_TIMEOUT_S = 20
+POLL_S = 0.05
+PASSWORD = "kopilka-demo-2026"  # noqa: S105 - of a demo that lives for a minute on the loopback
+
+T = TypeVar("T")
+
+
+class StageError(RuntimeError):
+    """A process of the demo did not do what it should; the message holds what it said."""
+
+
+def data_file(name: str) -> str:
+    """One of the demo's own files: goods, rules, members."""
+    return str(resources.files("agent.demo").joinpath("data", name))
+
+
+def wait_for(what: str, look: Callable[[], T | None], timeout_s: float = WAIT_TIMEOUT_S) -> T:
+    """Look again and again until there is something, or fail saying what was waited for."""
+    until_s = time.monotonic() + timeout_s
+    while time.monotonic() < until_s:
+        found = look()
+        if found:
+            return found
+        time.sleep(POLL_S)  # the demo looks from outside, as a person would
+    raise StageError(f"waited {timeout_s:.0f} s in vain: {what}")
+
+
+class Office:
+    """`kopilka-central` in a home of its own, on SQLite."""
+
+    def __init__(self, directory: Path) -> None:
+        self._log = directory / "office.log"
+        self._environment = {
+            **os.environ,
+            "KOPILKA_HOME": str(directory / "office"),
+            "KOPILKA_ADMIN_PASSWORD": PASSWORD,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where the centre listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self, *words: str) -> Any:
+        """Run a command of the office and give back its JSON."""
+        done = subprocess.run(
+            [_program("kopilka-central"), *words, "--json"],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StageError(f"kopilka-central {' '.join(words)}: {done.stderr or done.stdout}")
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def start(self) -> None:
+        """Begin to listen, on the same port as before if there was one."""
+        log = self._log.open("ab")
+        self._process = subprocess.Popen(
+            [_program("kopilka-central"), "serve", "--port", str(self.port)],
+            env={**self._environment, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        log.close()
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            found = re.search(rb"http://[\d.]+:(\d+)", line)
+            if found:
+                self.port = int(found[1])
+                return
+        raise StageError(f"the centre did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+
+    def stop(self) -> None:
+        """Stop listening, as an update or a cut cable would."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.communicate(timeout=START_TIMEOUT_S)
+            self._process = None
+
+
+class TillBox:
+    """`kopilka-agent` with a virtual scanner (a pty) and a virtual printer (a socket)."""
+
+    def __init__(self, directory: Path, language: str) -> None:
+        self._directory = directory
+        self._log = directory / "agent.log"
+        self._notify = directory / "notify"
+        self.state = directory / "till"
+        self.scanner = VirtualScanner(directory / "scanner")
+        self.printer = VirtualPrinter()
+        self.config = directory / "agent.toml"
+        self.config.write_text(
+            f'state_dir = "till"\nlanguage = "{language}"\n'
+            "[api]\nport = 0\n"
+            f'[[scanners]]\nname = "scanner"\nurl = "{self.scanner.url}"\n'
+            f'[printer]\nurl = "{self.printer.url}"\ncolumns = 48\n',
+            encoding="utf-8",
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *words: str) -> Any:
+        """Run a command of the agent and give back its JSON (a list, where it prints several lines)."""
+        done = subprocess.run(
+            [_program("kopilka-agent"), *words, "--config", str(self.config), "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StageError(f"kopilka-agent {' '.join(words)}: {done.stderr or done.stdout}")
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+        return lines[0] if len(lines) == 1 else lines
+
+    def start(self) -> None:
+        """Switch the till on; returns when it says that it is ready (as systemd would hear it)."""
+        self._notify.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self._log.open("ab") as log:
+            ready.bind(str(self._notify))
+            ready.settimeout(START_TIMEOUT_S)
+            self._process = subprocess.Popen(
+                [_program("kopilka-agent"), "run", "--config", str(self.config)],
+                env={**os.environ, "NOTIFY_SOCKET": str(self._notify)},
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                while b"READY=1" not in ready.recv(256):
+                    pass
+            except TimeoutError as error:
+                raise StageError(f"the agent did not start:\n{self.said()[-2000:]}") from error
+
+    def kill(self) -> None:
+        """SIGKILL: as if the power had failed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def stop(self) -> None:
+        """Switch the till off, and put the devices away."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(START_TIMEOUT_S)
+            self._process = None
+        self.scanner.close()
+        self.printer.close()
+
+    def said(self) -> str:
+        """The agent's log."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def scanner_ready(self) -> bool:
+        """Has the agent opened the scanner?"""
+        devices = self.command("status")["devices"]
+        return any(d["name"] == "scanner" and d["state"] == "online" for d in devices)
+
+
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))

@@ -1,0 +1,40 @@
+"""Becoming a till: a one-time code of the console, this disk's own key, the centre's answer.
+
+The key is made and kept before the code is sent, so an answer that is lost on the way
+can be asked for again: the same code with the same key gets the same answer.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from cryptography.hazmat.primitives import serialization
+
+from agent.offline.ledger_db import Identity, LedgerDb, LedgerFault
+from agent.state import StateDir
+from agent.sync.client import Centre
+from loyalty.wire import WIRE_VERSION, EnrollRequest
+
+
+def enrol(state: StateDir, server_url: str, code: str) -> Identity:
+    """Enrol this state directory. Raises LedgerFault, LinkError or CentreRefusal; nothing is written then."""
+    state.make()
+    ledger = LedgerDb(state.ledger)
+    centre = Centre(server_url)
+    try:
+        if ledger.identity() is not None:
+            raise LedgerFault("this till is enrolled already; a new till needs an empty state directory")
+        public_key = (
+            state.private_key()
+            .public_key()
+            .public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        )
+        reply = centre.enrol(EnrollRequest(WIRE_VERSION, code, public_key, version("kopilka")))
+        state.save_chain_key(reply.chain_key)
+        ledger.enrol(reply, server_url)
+        identity = ledger.identity()
+        assert identity is not None
+        return identity
+    finally:
+        centre.close()
+        ledger.close()

@@ -1,0 +1,186 @@
+"""How the till stands, in words with a remedy: what `status`, the page and the office's list show.
+
+Lost once, said once; back once, said once. An alert stays until what it complains of
+has gone or another of its kind replaces it.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from agent.drivers.contracts import DeviceState
+from agent.offline.engine import InForce
+from agent.offline.ledger_db import Batch, Identity, LedgerDb
+from agent.sync.machine import BatchToSend
+from agent.texts import both
+from loyalty.texts import N_, Text
+
+log = logging.getLogger(__name__)
+
+CLOCK_OFFSET_MAX_MS = 5 * 60 * 1000  # ledger-sync.md §5.16
+HOLD_ALARM_S = 24 * 3_600
+DISK_LOW_BYTES = 64 * 1024 * 1024
+ALERTS_MAX = 32
+
+LINK_REMEDY = N_("check the cable and the router; the shop goes on selling, points of this till can be spent")
+HARD_LINK_REMEDY = N_("call the office: this till needs an operator; the shop goes on selling")
+CLOCK_REMEDY = N_("set the clock of this box right (timedatectl); points are spent by the centre's time")
+HOLD_REMEDY = N_("finish or void the sales that have held points for more than a day")
+DISK_REMEDY = N_("free some room on the till's disk")
+DOWN_REMEDY = N_("update the agent: the centre speaks of things that this version does not know")
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    word: str | None  # None: well
+    detail: str
+    since_s: int
+
+
+class Health:
+    """Collects what the till's thread hears; read and written by that thread only."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._link: _Link | None = None
+        self._devices: dict[str, DeviceState] = {}
+        self._channels: dict[str, tuple[str, str]] = {}
+        self._alerts: OrderedDict[str, tuple[Text, int]] = OrderedDict()
+        self._clock_offset_ms = 0
+
+    @property
+    def online(self) -> bool:
+        """Did the centre answer last time?"""
+        return self._link is not None and self._link.word is None
+
+    def link(self, word: str | None, detail: str, now_s: int) -> None:
+        """The link is well (None), or this is wrong with it. Logged when it changes."""
+        before = self._link.word if self._link else "unknown"
+        if word == before:
+            return
+        self._link = _Link(word, detail, now_s)
+        if word is None:
+            log.info("the centre answers")
+        else:
+            log.warning("the centre does not help (%s): %s", word, detail)
+
+    def synced(self, server_ms: int, wall_s: int) -> None:
+        """How far this box's clock is from the centre's."""
+        self._clock_offset_ms = wall_s * 1000 - server_ms
+        self.clear("sync")
+
+    def device(self, state: DeviceState) -> None:
+        """A device came or went."""
+        self._devices[state.device] = state
+
+    def channel(self, channel: str, word: str | None, detail: str) -> None:
+        """A version was refused, or the channel is well again."""
+        if word is None:
+            self._channels.pop(channel, None)
+        else:
+            self._channels[channel] = (word, detail)
+
+    def alert(self, code: str, text: Text, now_s: int) -> None:
+        """Something a person should know."""
+        self._alerts[code] = (text, now_s)
+        while len(self._alerts) > ALERTS_MAX:
+            self._alerts.popitem(last=False)
+
+    def clear(self, code: str) -> None:
+        """It has gone."""
+        self._alerts.pop(code, None)
+
+    def has(self, code: str) -> bool:
+        """Does this alert stand?"""
+        return code in self._alerts
+
+    def batch_to_send(self, batch: Batch, ledger: LedgerDb, now_s: int) -> BatchToSend:
+        """What the sync machine sends, with the till's status for the office's list."""
+        pending, oldest_s = ledger.pending()
+        status: dict[str, int | str] = {
+            "agent_version": self._version,
+            "pending": pending,
+            "oldest_s": oldest_s or 0,
+            "parcel_points": ledger.parcel_points(),
+            "holds": len(ledger.holds()),
+            "clock_ms": now_s * 1000,
+            "clock_offset_ms": self._clock_offset_ms,
+            "alerts": ",".join(self._alerts),
+        }
+        uplink = batch.uplink
+        return BatchToSend(
+            epoch=uplink.epoch,
+            session=uplink.session,
+            first_seq=batch.first_seq,
+            prev=batch.prev,
+            bodies=batch.bodies,
+            documents=batch.documents,
+            down=batch.down,
+            versions=batch.versions,
+            status=status,
+            retry_attempt=uplink.retry_attempt,
+        )
+
+    def report(
+        self, identity: Identity, ledger: LedgerDb, in_force: InForce | None, now_s: int, wall_s: int
+    ) -> dict[str, Any]:
+        """`GET /v1/status`: everything, each trouble with its remedy in both languages."""
+        uplink = ledger.uplink()
+        pending, oldest_s = ledger.pending()
+        holds = ledger.holds()
+        free_bytes = shutil.disk_usage(ledger.path.parent).free
+        return {
+            "till": identity.till,
+            "store": identity.store,
+            "epoch": uplink.epoch,
+            "version": self._version,
+            "time_s": now_s,
+            "link": {
+                "state": "online" if self.online else "offline",
+                "word": self._link.word if self._link else None,
+                "since_s": self._link.since_s if self._link else None,
+                "synced_s": uplink.synced_s,
+            },
+            "pending": pending,
+            "oldest_s": oldest_s,
+            "acked_seq": uplink.acked_seq,
+            "durable_seq": uplink.durable_seq,
+            "parcel_points": ledger.parcel_points(),
+            "holds": [{"sale_id": hold.sale_id, "age_s": now_s - hold.at_s} for hold in holds],
+            "rulebook_seq": in_force.rulebook_seq if in_force else None,
+            "catalog_version": in_force.catalog_version if in_force else None,
+            "devices": [
+                {"name": d.device, "state": d.state, "hint": both(d.hint) if d.hint else None}
+                for d in self._devices.values()
+            ],
+            "clock_offset_ms": self._clock_offset_ms,
+            "disk_free_bytes": free_bytes,
+            "troubles": self._troubles(ledger, now_s, free_bytes),
+        }
+
+    def _troubles(self, ledger: LedgerDb, now_s: int, free_bytes: int) -> list[dict[str, Any]]:
+        found: list[tuple[str, Text]] = [(code, text) for code, (text, _) in self._alerts.items()]
+        if self._link is not None and self._link.word is not None:
+            hard = self._link.word.isupper()
+            found.append(("link", HARD_LINK_REMEDY if hard else LINK_REMEDY))
+        for channel, (word, detail) in self._channels.items():
+            text = N_(
+                "channel {channel}: the new version was refused ({word}); the last good one stays: {detail}",
+                channel=channel,
+                word=word,
+                detail=detail,
+            )
+            found.append(("channel", text))
+        if abs(self._clock_offset_ms) > CLOCK_OFFSET_MAX_MS:
+            found.append(("clock", CLOCK_REMEDY))
+        if any(now_s - hold.at_s > HOLD_ALARM_S for hold in ledger.holds()):
+            found.append(("old_holds", HOLD_REMEDY))
+        if free_bytes < DISK_LOW_BYTES:
+            found.append(("disk_low", DISK_REMEDY))
+        if ledger.down_stopped():
+            found.append(("downlink", DOWN_REMEDY))
+        return [{"code": code, **both(text)} for code, text in found]

@@ -1,0 +1,284 @@
+"""The till's one inbox: everything that can happen to it, as values.
+
+Devices post what they saw; the loopback API posts questions with a reply slot; the
+sync thread posts what the centre answered. One thread takes them out, one by one,
+so no sale is ever looked at by two.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import msgspec
+
+from agent.drivers.contracts import DeviceEvent
+from agent.offline.engine import InForce
+from agent.sync.machine import Apply, BatchToSend
+from loyalty.texts import N_, Text
+from loyalty.wire import Member
+
+log = logging.getLogger(__name__)
+
+INBOX_MAX = 1024
+
+
+class Problem(Exception):  # noqa: N818 - it is the answer to whoever asked
+    """A request that cannot be done: HTTP status, a word for programs, a sentence for people.
+
+    Nothing was changed by the request that got it.
+    """
+
+    def __init__(self, status: int, code: str, text: Text, details: dict[str, Any] | None = None) -> None:
+        super().__init__(str(text))
+        self.status = status
+        self.code = code
+        self.text = text
+        self.details = details or {}
+
+
+# ------------------------------------------------------------- what the cash program sends
+
+
+class LineBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line: exactly one of sku and barcode; price in minor units, quantity in thousandths."""
+
+    id: str
+    price: int
+    quantity: int
+    sku: str | None = None
+    barcode: str | None = None
+
+
+class TenderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How it is, or will be, paid; amount in minor units."""
+
+    type: str
+    amount: int = 0
+
+
+class SaleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`PUT /v1/sales/{id}`: the whole cart. `card`: left out = keep the scanned one; null = without card."""
+
+    lines: tuple[LineBody, ...]
+    card: str | msgspec.UnsetType | None = msgspec.UNSET
+    coupons: tuple[str, ...] = ()
+    tenders: tuple[TenderBody, ...] = ()
+    redeem: int | str | None = None
+    operator: str | None = None
+
+    def __repr__(self) -> str:
+        return f"SaleBody({len(self.lines)} lines)"  # a card number stays out of tracebacks
+
+
+class CommitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST …/commit`: the receipt is paid. `slip`: "print" on our printer, or "lines" for the fiscal one."""
+
+    quote_id: str
+    tenders: tuple[TenderBody, ...]
+    fiscal_id: str | None = None
+    paid_at: str | None = None
+    slip: str = "print"
+
+
+class VoidBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST …/void`."""
+
+    reason: str
+
+
+class PrintBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST …/print`: the slip once more, marked КОПИЯ. The same `print_id` never prints twice."""
+
+    print_id: str
+
+
+Reply: TypeAlias = "Future[dict[str, Any]]"
+
+
+@dataclass(frozen=True, slots=True)
+class PutSale:
+    """The cart of a sale, to be priced."""
+
+    sale_id: str
+    body: SaleBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSale:
+    """A sale was paid."""
+
+    sale_id: str
+    body: CommitBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class VoidSale:
+    """A sale is given up or taken back."""
+
+    sale_id: str
+    body: VoidBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class PrintSale:
+    """The slip once more."""
+
+    sale_id: str
+    body: PrintBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class GetSale:
+    """How does this sale stand?"""
+
+    sale_id: str
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class ListHeld:
+    """Which quotes hold points?"""
+
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusAsked:
+    """How does the till stand?"""
+
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncAsked:
+    """A person wants a sync now; answered when it is over, well or not."""
+
+    reply: Reply = field(default_factory=Future)
+
+
+Ask: TypeAlias = PutSale | CommitSale | VoidSale | PrintSale | GetSale | ListHeld | StatusAsked | SyncAsked
+
+# ------------------------------------------------------------------ what the sync threads say
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBatchAsked:
+    """The sync machine wants what there is to send."""
+
+    limit: int
+    reply: Future[BatchToSend] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyAsked:
+    """A verified reply of the centre is to be stored."""
+
+    effect: Apply
+    reply: Future[int] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryNoted:
+    """So many attempts have failed in a row."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """`word` None: the centre answers. Else what is wrong."""
+
+    word: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The centre said whose card this is; None = it does not know the card."""
+
+    card_key: int
+    member: Member | None
+
+
+@dataclass(frozen=True, slots=True)
+class LookupFailed:
+    """The centre did not say in time."""
+
+    card_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewInForce:
+    """A new version of a channel was verified and compiled."""
+
+    channel: str
+    version: int
+    manifest_sha256: str
+    in_force: InForce
+    reply: Future[bool] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAlarm:
+    """A version was refused (`word`), or the channel is well again (None)."""
+
+    channel: str
+    word: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The agent ends."""
+
+
+Event: TypeAlias = (
+    Ask
+    | LoadBatchAsked
+    | ApplyAsked
+    | RetryNoted
+    | LinkChanged
+    | LookedUp
+    | LookupFailed
+    | NewInForce
+    | ChannelAlarm
+    | DeviceEvent
+    | Stop
+)
+
+
+class Inbox:
+    """A bounded queue. `post` never blocks: a device's reader must not stall (64-event kernel buffer)."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Event] = queue.Queue(INBOX_MAX)
+
+    def post(self, event: Event) -> None:
+        """Put `event` in. A full inbox answers a question with 503 and drops a device's event."""
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            reply = getattr(event, "reply", None)
+            if reply is not None:
+                reply.set_exception(_overloaded())
+            else:
+                log.error("the till is overloaded; a %s was dropped", type(event).__name__)
+
+    def take(self, timeout_s: float | None) -> Event | None:
+        """The next event, or None when `timeout_s` is over."""
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+
+def _overloaded() -> Problem:
+    return Problem(503, "overloaded", N_("the till is busy; ask again in a second"))

@@ -1,0 +1,350 @@
+"""The composition root: the only file that knows every class, and how they are put together.
+
+    scanners ─┐                          ┌─► printer thread
+    API ──────┼──► Inbox ──► Till ───────┼─► sync thread ──► centre
+    sync ─────┘   (one queue) (one loop) └─► look-up thread ──► centre
+
+Scanners start first: a till that reads cards half a second after power-on, and
+imports what it needs for the rest while it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.config import Config
+from agent.drivers.contracts import POSPrinter, Scanner
+from agent.drivers.document import Document
+from agent.inbox import (
+    ApplyAsked,
+    ChannelAlarm,
+    Inbox,
+    LinkChanged,
+    LoadBatchAsked,
+    LookedUp,
+    LookupFailed,
+    NewInForce,
+    RetryNoted,
+    Stop,
+)
+from agent.offline import engine
+from agent.offline.engine import InForce
+from agent.offline.ledger_db import NOT_ENROLLED, Identity, LedgerDb, LedgerFault, Reader
+from agent.offline.snapshot_db import Members, SnapshotDb, Stored
+from agent.state import StateDir
+from agent.till import Till
+from loyalty.manifest import CATALOG, RULEBOOK, SETTINGS
+from loyalty.wire import Member
+
+if TYPE_CHECKING:
+    from agent.sync.client import LookupThread, SyncThread
+    from agent.sync.machine import Apply, BatchToSend
+
+log = logging.getLogger(__name__)
+
+DESK_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 5.0
+FIRST_INTERVAL_S = 60  # until the settings say how often to sync
+
+
+def now_s() -> int:
+    """The box's clock, UTC seconds."""
+    return int(time.time())
+
+
+def monotonic_ms() -> int:
+    """A clock that never jumps."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Desk:
+    """What the sync thread asks of the till's thread: posted to its inbox, awaited here."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def load_batch(self, limit: int) -> BatchToSend:
+        """What there is to send."""
+        ask = LoadBatchAsked(limit)
+        self._inbox.post(ask)
+        return ask.reply.result(DESK_TIMEOUT_S)
+
+    def apply(self, effect: Apply) -> int:
+        """Store a verified reply."""
+        ask = ApplyAsked(effect)
+        self._inbox.post(ask)
+        return ask.reply.result(DESK_TIMEOUT_S)
+
+    def note_retry(self, attempt: int) -> None:
+        """Keep the back-off."""
+        self._inbox.post(RetryNoted(attempt))
+
+    def link(self, word: str | None, detail: str) -> None:
+        """How the link is."""
+        self._inbox.post(LinkChanged(word, detail))
+
+
+class Programme:
+    """Compiles new versions off the till's thread and hands them over (agent/sync/channels.py calls it)."""
+
+    def __init__(self, inbox: Inbox, shelf: SnapshotDb, store: str) -> None:
+        self._inbox = inbox
+        self._shelf = shelf
+        self._store = store
+        self.on_interval: Callable[[int], None] = lambda _: None  # the machine's, once there is one
+
+    def at_start(self, ledger: Reader) -> InForce | None:
+        """What was in force when the agent ended; a pointer that had not moved yet moves now."""
+        for channel in self._channels():
+            noted = ledger.channel_version(channel)
+            if noted > self._shelf.version(channel) and self._shelf.stored(channel, noted) is not None:
+                self._shelf.point(channel, noted)
+        return self._build({})
+
+    def activate(self, channel: str, version: int, manifest_sha256: str, contents: dict[str, bytes]) -> None:
+        """Compile with the new version in place, then let the till note and swap it."""
+        in_force = self._build({channel: Stored(version, b"", contents)})
+        if in_force is None:
+            return  # rules before settings: they wait on the shelf until the settings come
+        self.on_interval(in_force.settings.sync_interval_s)
+        ask = NewInForce(channel, version, manifest_sha256, in_force)
+        self._inbox.post(ask)
+        ask.reply.result(DESK_TIMEOUT_S)
+
+    def _channels(self) -> list[str]:
+        return [f"{SETTINGS}.{self._store}", *self._shelf.channels()]
+
+    def _build(self, fresh: dict[str, Stored]) -> InForce | None:
+        def of(kind: str) -> Stored | None:
+            for channel, stored in fresh.items():
+                if channel.startswith(f"{kind}."):
+                    return stored
+            return self._shelf.newest(kind)
+
+        settings, rules, goods = of(SETTINGS), of(RULEBOOK), of(CATALOG)
+        if settings is None:
+            return None
+        return engine.build(
+            settings.files["settings.json"],
+            rules.files["rulebook.json"] if rules else None,
+            goods.files["catalog.json"] if goods else None,
+            goods.version if goods else 0,
+        )
+
+
+@dataclass(slots=True)
+class OutsideWorld:
+    """agent.till.Outside, made of the threads around the till."""
+
+    sync: SyncThread | None = None
+    lookups: LookupThread | None = None
+    shelf: SnapshotDb | None = None
+    printer: POSPrinter | None = None
+    printer_columns: int | None = None
+
+    def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
+        """There is something to send."""
+        if self.sync is not None:
+            self.sync.wake(force=force, done=done)
+
+    def lookup(self, card_key: int) -> None:
+        """Ask the centre whose card this is."""
+        if self.lookups is not None:
+            self.lookups.ask(card_key)
+
+    def learn(self, card_key: int, member: Member) -> None:
+        """snapshot.db has one writer, the sync thread."""
+        if self.sync is not None and self.shelf is not None:
+            self.sync.run(partial(self.shelf.learn, card_key, member, now_s()))
+
+    def print_slip(self, job_id: str, document: Document) -> None:
+        """Print on our own printer."""
+        if self.printer is not None:
+            self.printer.submit(job_id, document)
+
+
+def run(config: Config) -> int:
+    """The daemon: until SIGTERM or SIGINT. Returns the exit code."""
+    _no_core_dumps()
+    state = StateDir(Path(config.state_dir))
+    state.make()
+    ledger = LedgerDb(state.ledger)
+    try:
+        identity = ledger.identity()
+        if identity is None:
+            raise LedgerFault(NOT_ENROLLED)
+        _run(config, state, ledger, identity)
+    finally:
+        ledger.close()
+    return 0
+
+
+def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) -> None:
+    inbox = Inbox()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    scanners = _scanners(config, inbox)
+    for scanner in scanners:
+        scanner.start()
+
+    shelf = SnapshotDb(state.snapshot)
+    members = Members.open(state.snapshot)
+    programme = Programme(inbox, shelf, identity.store)
+    in_force = programme.at_start(ledger)
+    interval_s = in_force.settings.sync_interval_s if in_force else FIRST_INTERVAL_S
+    outside = OutsideWorld(shelf=shelf)
+    till = Till(
+        identity=identity,
+        chain_key=state.chain_key(),
+        ledger_db=ledger,
+        members=members,
+        in_force=in_force,
+        inbox=inbox,
+        outside=outside,
+        wall_s=now_s,
+        monotonic_ms=monotonic_ms,
+        language=config.language,
+        version=version("kopilka"),
+    )
+    _printer(config, state, inbox, outside)
+    versions = Reader.open(state.ledger)  # the sync thread's
+    _links(state, identity, inbox, outside, programme, versions, interval_s)
+
+    from agent.api import Api, ApiServer  # starlette and uvicorn load after the scanners are read
+
+    server = ApiServer(Api(inbox, state.token()), config.api.host, config.api.port)
+    loop = threading.Thread(target=_loop, args=(till, stopping), name="till")
+    loop.start()
+    server.start()
+    assert outside.sync is not None
+    assert outside.lookups is not None
+    outside.sync.start()
+    outside.lookups.start()
+    state.save_port(server.port)
+    log.info("till %s is open; API on %s:%d", identity.till, config.api.host, server.port)
+    _notify(b"READY=1")
+
+    stopping.wait()
+    log.info("stopping")
+    _notify(b"STOPPING=1")
+    server.stop()
+    for scanner in scanners:
+        scanner.stop()
+    outside.sync.stop(STOP_TIMEOUT_S)
+    outside.lookups.stop(STOP_TIMEOUT_S)
+    if outside.printer is not None:
+        outside.printer.stop()
+    inbox.post(Stop())
+    loop.join()
+    versions.close()
+    members.close()
+    shelf.close()
+
+
+def _loop(till: Till, stopping: threading.Event) -> None:
+    try:
+        till.run()
+    except Exception:
+        # A till whose loop is in doubt must not go on; systemd starts it anew from what is on disk.
+        log.exception("the till's loop died; the agent ends and is started anew")
+        _notify(b"STATUS=the till's loop died")
+        stopping.set()
+        os._exit(70)
+
+
+def _scanners(config: Config, inbox: Inbox) -> list[Scanner]:
+    from agent.drivers.scanner import open_scanner
+
+    return [open_scanner(item.name, item.url, inbox.post) for item in config.scanners]
+
+
+def _printer(config: Config, state: StateDir, inbox: Inbox, outside: OutsideWorld) -> None:
+    if config.printer is None:
+        return
+    from agent.drivers.escpos_doc import PrinterProfile
+    from agent.drivers.pos_printer import EscPosPrinter
+
+    profile = PrinterProfile(
+        columns=config.printer.columns,
+        encoding=config.printer.encoding,
+        page=config.printer.code_page,
+    )
+    outside.printer = EscPosPrinter(
+        "printer",
+        config.printer.url,
+        inbox.post,
+        cache=state.path / "cache",
+        profile=profile,
+        deadline_ms=config.printer.answer_timeout_ms,
+    )
+    outside.printer_columns = config.printer.columns
+    outside.printer.start()
+
+
+def _links(
+    state: StateDir,
+    identity: Identity,
+    inbox: Inbox,
+    outside: OutsideWorld,
+    programme: Programme,
+    versions: Reader,
+    interval_s: int,
+) -> None:
+    """The two threads that speak with the centre (they are started later, when the till's loop runs)."""
+    from agent.sync import trust
+    from agent.sync.channels import Channels
+    from agent.sync.client import Centre, LookupThread, SyncThread
+    from agent.sync.machine import SyncMachine
+
+    assert outside.shelf is not None
+    channels = Channels(
+        keys=identity.channel_keys,
+        shelf=outside.shelf,
+        highest=versions.channel_version,
+        activate=programme.activate,
+        alarm=lambda channel, word, detail: inbox.post(ChannelAlarm(channel, word, detail)),
+        now_s=now_s,
+    )
+    machine = SyncMachine(
+        identity.till,
+        sign=partial(trust.sign, state.private_key()),
+        is_ours=partial(trust.reply_is_ours, identity.reply_key, identity.till),
+        interval_s=interval_s,
+    )
+    programme.on_interval = partial(setattr, machine, "interval_s")
+    sync = SyncThread(Centre(identity.server_url, identity.till), machine, Desk(inbox), channels.fetch)
+    outside.sync = sync
+    outside.lookups = LookupThread(
+        Centre(identity.server_url, identity.till),
+        session=lambda: sync.session,
+        answered=lambda card_key, member: inbox.post(LookedUp(card_key, member)),
+        failed=lambda card_key: inbox.post(LookupFailed(card_key)),
+    )
+
+
+def _no_core_dumps() -> None:
+    """A core file could hold a track of a card that was just swiped."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _notify(message: bytes) -> None:
+    """systemd's readiness protocol, if systemd started us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(message, address.replace("@", "\0", 1))

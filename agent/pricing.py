@@ -1,0 +1,129 @@
+"""From a cart to an offer: the receipt the engine prices, and what its answer means for parcels.
+
+Nothing here reads a file or a clock; the till's thread brings the parcels it may
+promise and the shop's time. The offer that comes out is complete: a commit a week
+later, after a restart and under other rules, needs nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from agent.offline.engine import InForce, wall_clock
+from agent.offline.ledger_db import Parcel
+from loyalty import document
+from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLot, Tender
+from loyalty.ledger import Earned, LotTerms, Spent
+from loyalty.sale import Cart, Offer, Paid
+from loyalty.wire import Member
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Who buys, as the till knows them now.
+
+    `parcels` are what it may promise; `balance` counts everything, everywhere, as
+    of `as_of_s` (UTC seconds) and with this till's own entries since.
+    """
+
+    member: Member
+    parcels: Sequence[Parcel]
+    balance: int
+    as_of_s: int
+
+
+def make_offer(
+    sale_id: str, till: str, cart: Cart, opened_s: int, customer: Customer | None, in_force: InForce
+) -> Offer:
+    """Price `cart` with what is held here. Raises loyalty.faults.Refused for a cart the engine refuses."""
+    receipt = Receipt(
+        id=sale_id,
+        till=till,
+        store=in_force.settings.store.id,
+        region=in_force.settings.store.region,
+        channel=in_force.settings.channel,
+        at=in_force.local(opened_s).isoformat(timespec="seconds"),
+        lines=cart.lines,
+        coupons=cart.coupons,
+        tenders=cart.tenders,
+        redeem=cart.redeem,
+    )
+    seen = _seen(customer, cart) if customer else None
+    quote = in_force.price(document.engine_receipt(receipt, seen))
+    offer = Offer(
+        quote_id="",
+        cart=cart,
+        receipt=receipt,
+        customer=seen,
+        rulebook_seq=in_force.rulebook_seq,
+        kill_seq=0,
+        catalog_version=in_force.catalog_version,
+        quote=msgspec.json.encode(quote),
+        pay=quote["pay"],
+        spends=tuple(Spent(lot, points) for lot, points in quote["lots_used"]),
+        earns=_earns(quote, in_force, opened_s),
+        titles={rule: in_force.titles.get(rule, rule) for rule in _rules_of(quote)},
+    )
+    digest = hashlib.sha256(msgspec.msgpack.encode(offer)).hexdigest()
+    return msgspec.structs.replace(offer, quote_id=f"q{digest[:16]}")
+
+
+def sale_document(offer: Offer, paid: Paid) -> SaleDocument:
+    """The document that travels with the SALE entry."""
+    quote = msgspec.json.decode(offer.quote)
+    return SaleDocument(
+        receipt=offer.receipt,
+        customer=offer.customer,
+        rulebook_seq=offer.rulebook_seq,
+        kill_seq=offer.kill_seq,
+        catalog_version=offer.catalog_version,
+        tenders=tuple(Tender(tender.type, tender.amount) for tender in paid.tenders),
+        fiscal_id=paid.fiscal_id,
+        paid_at=paid.paid_at,
+        operator=offer.cart.operator,
+        result=Result(
+            digest=document.quote_digest(quote),
+            list=quote["list"],
+            discount=quote["discount"],
+            redeemed=quote["redeemed"],
+            pay=quote["pay"],
+            earned_total=quote["earned_total"],
+        ),
+    )
+
+
+def _seen(customer: Customer, cart: Cart) -> SeenCustomer:
+    member = customer.member
+    return SeenCustomer(
+        account=member.account,
+        tier=member.tier,
+        card_kind=member.card_kind or (cart.holder.card_kind if cart.holder else None),
+        segments=member.segments,
+        counters=member.counters,
+        birthday=member.birthday,
+        lots=tuple(SeenLot(p.lot, p.points, p.active_from, p.expires_at) for p in customer.parcels),
+    )
+
+
+def _earns(quote: dict[str, Any], in_force: InForce, opened_s: int) -> tuple[Earned, ...]:
+    """New lots. One that lives from now on is this till's parcel at once, unless the settings say later."""
+    now = wall_clock(in_force.local(opened_s))
+    at_once = in_force.settings.earn_spendable == "now"
+    return tuple(
+        Earned(
+            points=lot["amount"],
+            terms=LotTerms(lot["active_from"], lot.get("expires_at"), lot["rule"]),
+            spendable_here=at_once and lot["active_from"] <= now,
+        )
+        for lot in quote["earned_lots"]
+    )
+
+
+def _rules_of(quote: dict[str, Any]) -> list[str]:
+    discounts = {rule for line in quote["lines"] for rule in line["discounts"]}
+    return sorted(discounts | set(quote["earned"]))

@@ -1,0 +1,83 @@
+"""The state directory: the two SQLite files, the secrets beside them, and who may read what.
+
+ledger.db    what this till did (precious)      till.key   its Ed25519 private key, PEM
+snapshot.db  what the centre told us            chain.key  the key of card hashes
+api.token    for cash programs of group kopilka-pos        api.port  where the API listens
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+POS_GROUP = "kopilka-pos"
+
+
+class StateDir:
+    """Paths and secrets of one till."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ledger = path / "ledger.db"
+        self.snapshot = path / "snapshot.db"
+        self.token_file = path / "api.token"
+        self.port_file = path / "api.port"
+        self._till_key = path / "till.key"
+        self._chain_key = path / "chain.key"
+
+    def make(self) -> None:
+        """Create the directory, for its owner (and the cash program's group, which finds the token there)."""
+        self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with suppress(LookupError, PermissionError):
+            shutil.chown(self.path, group=POS_GROUP)
+
+    def private_key(self) -> Ed25519PrivateKey:
+        """This till's key; made on first use and kept, so that a repeated enrolment shows the same one."""
+        if not self._till_key.exists():
+            pem = Ed25519PrivateKey.generate().private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            _write(self._till_key, pem, 0o600)
+        key = serialization.load_pem_private_key(self._till_key.read_bytes(), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise TypeError(f"{self._till_key} holds a key of another kind")
+        return key
+
+    def chain_key(self) -> bytes:
+        """The key of card hashes, given at enrolment."""
+        return self._chain_key.read_bytes()
+
+    def save_chain_key(self, key: bytes) -> None:
+        """Keep it, readable by the owner only."""
+        _write(self._chain_key, key, 0o600)
+
+    def token(self) -> str:
+        """The token of the loopback API; made on first use, readable by group kopilka-pos."""
+        if not self.token_file.exists():
+            _write(self.token_file, secrets.token_urlsafe(32).encode(), 0o640)
+            with suppress(LookupError, PermissionError):
+                shutil.chown(self.token_file, group=POS_GROUP)
+        return self.token_file.read_text(encoding="ascii").strip()
+
+    def save_port(self, port: int) -> None:
+        """Where the API listens now."""
+        _write(self.port_file, str(port).encode(), 0o640)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Temp file, fsync, rename: a power cut leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

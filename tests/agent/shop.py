@@ -1,0 +1,279 @@
+"""A till without threads, for stories: the real ledger, engine and cards, and an outside that only remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent.drivers.document import Document
+from agent.inbox import (
+    ApplyAsked,
+    CommitBody,
+    CommitSale,
+    GetSale,
+    Inbox,
+    ListHeld,
+    LookedUp,
+    PrintBody,
+    PrintSale,
+    PutSale,
+    SaleBody,
+    StatusAsked,
+    VoidBody,
+    VoidSale,
+)
+from agent.offline import engine
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.snapshot_db import Members, SnapshotDb
+from agent.sync.machine import Apply
+from agent.till import Till
+from loyalty import ledger, wire
+from loyalty.card import card_key
+from loyalty.ledger import Entry, LotTerms, Posting
+from loyalty.wire import DownItem, EnrollReply, Member
+
+TILL, STORE = "T1", "S1"
+CHAIN_KEY = bytes(range(32))
+ACCOUNT = 1001
+CARD = "2000000000015"
+OPENED_S = 1_795_000_000  # 2026-11-18 11:26:40 UTC
+LOT = "c:233-1-1-0"
+
+SETTINGS = {
+    "format": 1,
+    "store": {"id": STORE, "name": "Магазин у дома"},
+    "offsets": [[0, 180]],
+    "channels": {"rulebook": "rulebook.all", "catalog": "catalog.all"},
+    "number_templates": [
+        {
+            "id": "cards",
+            "what": "card",
+            "media": ["barcode", "track2", "keyed"],
+            "prefix": "20000000",
+            "length": 13,
+            "from": "2000000000000",
+            "to": "2000000099999",
+            "check": "ean",
+        },
+    ],
+}
+RULEBOOK = {
+    "format": 1,
+    "semantics": 1,
+    "id": "programme",
+    "seq": 7,
+    "rules": [
+        {"id": "milk", "title": "Молоко -10 %", "stage": "line", "items": {"category": ["milk"]},
+         "effect": {"type": "percent", "bp": 1000}},
+        {"id": "pay", "stage": "redeem", "effect": {"type": "redeem", "max_bp": 5000, "step": 100}},
+        {"id": "earn", "stage": "earn", "effect": {"type": "earn_percent", "bp": 500, "delay_days": 14}},
+    ],
+}  # fmt: skip
+CATALOG = {
+    "format": 1,
+    "currency": "RUB",
+    "categories": {"milk": None},
+    "skus": {"milk-1": {"name": "Молоко", "unit": "шт", "barcodes": ["4600000000015"], "codes": [],
+                        "category": "milk"}},
+}  # fmt: skip
+
+
+class Outside:
+    """Remembers what the till asked of the world."""
+
+    def __init__(self, columns: int | None = 48) -> None:
+        self.printer_columns = columns
+        self.lookups: list[int] = []
+        self.learned: list[tuple[int, Member]] = []
+        self.slips: list[tuple[str, Document]] = []
+        self.woken = 0
+
+    def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
+        self.woken += 1
+        if done is not None:
+            done()
+
+    def lookup(self, card_key: int) -> None:
+        self.lookups.append(card_key)
+
+    def learn(self, card_key: int, member: Member) -> None:
+        self.learned.append((card_key, member))
+
+    def print_slip(self, job_id: str, document: Document) -> None:
+        self.slips.append((job_id, document))
+
+
+class Shop:
+    """One till, its files in a directory, and verbs for what happens to it."""
+
+    def __init__(self, directory: Path, *, columns: int | None = 48, rulebook: Any = RULEBOOK) -> None:
+        self.directory = directory
+        self.columns = columns
+        self.rulebook = rulebook
+        self.wall_s = OPENED_S
+        self.clock_ms = 0
+        self.down: list[DownItem] = []
+        self.open()
+
+    def open(self) -> None:
+        """Switch the till on (again)."""
+        self.ledger = LedgerDb(self.directory / "ledger.db")
+        if self.ledger.identity() is None:
+            self.ledger.enrol(enrolment(), "http://centre")
+        self.snapshot = SnapshotDb(self.directory / "snapshot.db")
+        self.members = Members.open(self.directory / "snapshot.db")
+        self.outside = Outside(self.columns)
+        identity = self.ledger.identity()
+        assert identity is not None
+        self.till = Till(
+            identity=identity,
+            chain_key=CHAIN_KEY,
+            ledger_db=self.ledger,
+            members=self.members,
+            in_force=in_force(self.rulebook),
+            inbox=Inbox(),
+            outside=self.outside,
+            wall_s=lambda: self.wall_s,
+            monotonic_ms=lambda: self.clock_ms,
+            language="ru",
+            version="test",
+        )
+
+    def close(self) -> None:
+        """Close every file."""
+        self.members.close()
+        self.snapshot.close()
+        self.ledger.close()
+
+    def crash(self) -> None:
+        """The power fails; the till is switched on again."""
+        self.close()
+        self.open()
+
+    # -- the cash program
+
+    def put(self, sale_id: str, **body: Any) -> dict[str, Any]:
+        body.setdefault("lines", [milk()])
+        ask = PutSale(sale_id, msgspec.convert(body, SaleBody))
+        self.till.handle(ask)
+        return ask.reply.result(0)
+
+    def put_later(self, sale_id: str, **body: Any) -> PutSale:
+        """A cart whose quote may have to wait; the question with its reply slot."""
+        body.setdefault("lines", [milk()])
+        ask = PutSale(sale_id, msgspec.convert(body, SaleBody))
+        self.till.handle(ask)
+        return ask
+
+    def commit(self, sale_id: str, quoted: dict[str, Any], **more: Any) -> dict[str, Any]:
+        body = {
+            "quote_id": quoted["quote_id"],
+            "tenders": [{"type": "cash", "amount": quoted["quote"]["pay"]}],
+            **more,
+        }
+        ask = CommitSale(sale_id, msgspec.convert(body, CommitBody))
+        self.till.handle(ask)
+        return ask.reply.result(0)
+
+    def void(self, sale_id: str, reason: str = "покупатель передумал") -> dict[str, Any]:
+        ask = VoidSale(sale_id, VoidBody(reason))
+        self.till.handle(ask)
+        return ask.reply.result(0)
+
+    def get(self, sale_id: str) -> dict[str, Any]:
+        ask = GetSale(sale_id)
+        self.till.handle(ask)
+        return ask.reply.result(0)
+
+    def print_again(self, sale_id: str, print_id: str) -> dict[str, Any]:
+        ask = PrintSale(sale_id, PrintBody(print_id))
+        self.till.handle(ask)
+        return ask.reply.result(0)
+
+    def held(self) -> list[dict[str, Any]]:
+        ask = ListHeld()
+        self.till.handle(ask)
+        sales: list[dict[str, Any]] = ask.reply.result(0)["sales"]
+        return sales
+
+    def status(self) -> dict[str, Any]:
+        ask = StatusAsked()
+        self.till.handle(ask)
+        return ask.reply.result(0)
+
+    # -- the centre
+
+    def know(self, *, card: str = CARD, balance: int = 100_000, tier: str | None = "silver") -> None:
+        """The centre has told the till whose card this is."""
+        member = Member(
+            ACCOUNT, tier=tier, balance=balance, as_of_ms=self.wall_s * 1000, included_seq=self.included()
+        )
+        self.till.handle(LookedUp(key_of(card), member))
+
+    def included(self) -> int:
+        return self.ledger.head(1, TILL)[0]
+
+    def grant(self, points: int, *, lot: str = LOT, expires_at: str | None = None) -> int:
+        """The centre places points of a lot at this till; how many messages were new to it."""
+        bucket = ledger.bucket(ACCOUNT)
+        gseq = sum(1 for item in self.down if item.bucket == bucket) + 1
+        terms = LotTerms("2026-01-01T00:00:00", expires_at, "opening")
+        entry = Entry(
+            till=ledger.centre_writer(bucket),
+            epoch=1,
+            seq=gseq,
+            at_s=self.wall_s,
+            kind="GRANT",
+            account=ACCOUNT,
+            postings=(
+                Posting(ledger.FREE, lot, -points),
+                Posting(ledger.parcel(TILL), lot, points, terms),
+            ),
+        )
+        body = ledger.canonical(entry)
+        prev = self.down[-1].h if self.down else wire.down_genesis(TILL, bucket, 1)
+        self.down.append(DownItem(bucket, gseq, body, ledger.link(prev, body)))
+        return self.reply()
+
+    def reply(self, *, next_seq: int | None = None) -> int:
+        """The centre answers a sync with everything it has for this till."""
+        acked = next_seq or self.ledger.uplink().acked_seq + 1
+        effect = Apply(1, "session", acked, 0, self.wall_s * 1000, tuple(self.down))
+        ask = ApplyAsked(effect)
+        self.till.handle(ask)
+        return ask.reply.result(0)
+
+    def parcels(self) -> dict[str, int]:
+        return {parcel.lot: parcel.points for parcel in self.ledger.parcels(ACCOUNT)}
+
+
+def enrolment() -> EnrollReply:
+    return EnrollReply(
+        till=TILL,
+        epoch=1,
+        store=STORE,
+        session="s0",
+        timeline=1,
+        chain_key=CHAIN_KEY,
+        reply_key=bytes(32),
+        channel_keys={"k1": bytes(32)},
+        keyset_version=1,
+        server_ms=0,
+    )
+
+
+def in_force(rulebook: Any = RULEBOOK) -> engine.InForce:
+    return engine.build(
+        msgspec.json.encode(SETTINGS), msgspec.json.encode(rulebook), msgspec.json.encode(CATALOG), 3
+    )
+
+
+def milk(quantity: int = 10_000, line_id: str = "1") -> dict[str, Any]:
+    return {"id": line_id, "barcode": "4600000000015", "price": 10_000, "quantity": quantity}
+
+
+def key_of(number: str) -> int:
+    return card_key(CHAIN_KEY, "card", number)
