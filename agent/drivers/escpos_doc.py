@@ -32,6 +32,7 @@ CODE_PAGES: dict[str, str] = {"cp866": "cp866", "cp1251": "cp1251", "cp437": "cp
 """Code page names of the configuration -> Python's codecs."""
 
 QR_MODULE_DOTS = 5
+MIN_COLUMNS, MAX_COLUMNS = 24, 64
 MAX_DOCUMENT_PARTS = 500
 _FS_CANCEL_KANJI = b"\x1c."
 _ASK_TRANSMIT_STATUS = b"\x1dr\x01"
@@ -44,6 +45,7 @@ class PrinterProfile:
     """What a printer model is like.
 
     `page` is the model's own number for `encoding`: for cp866 17 with Epson, 7, 10 or 59 elsewhere.
+    Raises ValueError for what no printer has.
     """
 
     columns: int = 48
@@ -51,6 +53,16 @@ class PrinterProfile:
     page: int = 17
     qr: Literal["native", "off"] = "native"
     cutter: bool = True
+
+    def __post_init__(self) -> None:
+        if self.encoding not in CODE_PAGES:
+            raise ValueError(f"printer encoding {self.encoding!r}: use one of {', '.join(CODE_PAGES)}")
+        if not 0 <= self.page <= 255:
+            raise ValueError(
+                f"printer code page {self.page}: a number from 0 to 255, see the printer's manual"
+            )
+        if not MIN_COLUMNS <= self.columns <= MAX_COLUMNS:
+            raise ValueError(f"printer columns {self.columns}: from {MIN_COLUMNS} to {MAX_COLUMNS}")
 
 
 @dataclass(frozen=True, slots=True)

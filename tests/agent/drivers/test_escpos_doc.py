@@ -132,6 +132,15 @@ def test_a_document_without_end_is_refused(dummy: Dummy) -> None:
         encode((Line("x"),) * (MAX_DOCUMENT_PARTS + 1), PrinterProfile(), dummy)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [({"encoding": "koi8-r"}, "use one of cp866"), ({"page": 256}, "0 to 255"), ({"columns": 8}, "from 24")],
+)
+def test_a_printer_that_cannot_be_is_refused(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        PrinterProfile(**wrong)
+
+
 def test_importing_the_library_leaves_no_trace(tmp_path: Path) -> None:
     """python-escpos sets up the root logger and forgets a temporary directory; we let it do neither."""
     cache, temp = tmp_path / "cache", tmp_path / "temp"
