@@ -110,7 +110,6 @@ class OpenSale:
     sale: Sale
     in_force: InForce
     waiting: list[PutSale] = field(default_factory=list)
-    asked_centre: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +152,7 @@ class Till:
         self._open: OrderedDict[str, OpenSale] = OrderedDict()  # the sale last touched stands last
         self._timers: dict[str, int] = {}  # sale id -> monotonic ms
         self._heard: OrderedDict[int, tuple[Member | None, int]] = OrderedDict()
+        self._coming: dict[int, int] = {}  # card -> until when (monotonic ms) an answer is worth waiting for
         self._scanned: tuple[Holder, int] | None = None  # a card that waits for its sale, since
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._floor_s = ledger_db.latest_at_s()
@@ -201,7 +201,7 @@ class Till:
             case LookedUp(card_key, member):
                 self._looked_up(card_key, member)
             case LookupFailed(card_key):
-                self._finish_waiting(lambda o: _card_key(o) == card_key)
+                self._arrived(card_key)
             case NewInForce():
                 self._new_in_force(event)
             case ChannelAlarm(channel, word, detail):
@@ -251,6 +251,7 @@ class Till:
         for sale_id in [sale_id for sale_id, at_ms in self._timers.items() if at_ms <= now_ms]:
             del self._timers[sale_id]
             self._finish_waiting(partial(_is_sale, sale_id))
+        self._coming = {key: until_ms for key, until_ms in self._coming.items() if until_ms > now_ms}
 
     # ------------------------------------------------------------------- cart and quote
 
@@ -266,7 +267,8 @@ class Till:
         if current.sale.offer is not None and current.sale.state is State.QUOTED:
             ask.reply.set_result(self._sale_reply(current))
             return
-        wait = self._ask_centre(current)
+        cart = current.sale.cart
+        wait = self._ask_centre(cart.holder if cart else None)
         event = sale.QuoteAsked(self._offer(current), wait)
         current.waiting.append(ask)
         try:
@@ -408,10 +410,8 @@ class Till:
         current = self._last_touched()
         if current is None:
             self._scanned = (holder, self._now_s())
-            if self._known(holder.card_key) is None:
-                self._outside.lookup(holder.card_key)
+            self._ask_centre(holder)
             return
-        current.asked_centre = False
         self._change(current, holder=holder)
 
     def _add_coupon(self, written: str) -> None:
@@ -428,7 +428,7 @@ class Till:
         for ask in asks:
             self._answer(ask, partial(self._quote, current))
         if not asks:
-            self._ask_centre(current)
+            self._ask_centre(cart.holder)
 
     def _last_touched(self) -> OpenSale | None:
         return next(reversed(self._open.values()), None)
@@ -457,16 +457,25 @@ class Till:
         parcels = self._ledger.parcels(member.account, but_for=sale_id)
         return pricing.Customer(member, parcels, member.balance + own, member.as_of_ms // 1000)
 
-    def _ask_centre(self, current: OpenSale) -> bool:
-        """Ask about a card we do not know (the quote waits) or have not heard of lately (it does not)."""
-        holder = current.sale.cart.holder if current.sale.cart else None
-        if holder is None or current.asked_centre or not self._health.online:
+    def _ask_centre(self, holder: Holder | None) -> bool:
+        """Ask about a card we do not know, or have not heard of lately. Should a quote wait for the answer?
+
+        It should while the answer (or the points that come with it) is less than a
+        second away; a card that is known already never holds up the queue.
+        """
+        if holder is None or not self._health.online:
             return False
-        known = self._known(holder.card_key)
-        if known is not None and self._now_s() - known[1] < MEMBER_FRESH_S:
+        key, now_ms = holder.card_key, self._monotonic_ms()
+        known = self._known(key)
+        if self._coming.get(key, now_ms) > now_ms:
+            return True
+        if key in self._heard and self._now_s() - self._heard[key][1] < MEMBER_FRESH_S:
             return False
-        current.asked_centre = True
-        self._outside.lookup(holder.card_key)
+        if known is None:
+            self._coming[key] = now_ms + QUOTE_WAIT_MS
+        elif self._now_s() - known[1] < MEMBER_FRESH_S:
+            return False
+        self._outside.lookup(key)
         return known is None
 
     def _looked_up(self, card_key: int, member: Member | None) -> None:
@@ -474,15 +483,18 @@ class Till:
         self._heard.move_to_end(card_key)
         while len(self._heard) > CARDS_REMEMBERED:
             self._heard.popitem(last=False)
-        if member is None:
-            self._finish_waiting(lambda o: _card_key(o) == card_key)
-            return
-        self._outside.learn(card_key, member)
-        if member.balance > 0 and not self._ledger.parcels(member.account):
-            # The centre has just placed points here; they come by the downlink, within our second.
-            self._outside.wake_sync(force=True)
-        else:
-            self._finish_waiting(lambda o: _card_key(o) == card_key)
+        if member is not None:
+            self._outside.learn(card_key, member)
+            if member.balance > 0 and not self._ledger.parcels(member.account):
+                # The centre has just placed points here; they come by the downlink, within our second.
+                self._outside.wake_sync(force=True)
+                return
+        self._arrived(card_key)
+
+    def _arrived(self, card_key: int) -> None:
+        """Nothing more is to be waited for with this card."""
+        self._coming.pop(card_key, None)
+        self._finish_waiting(lambda current: _card_key(current) == card_key)
 
     # ------------------------------------------------------------------- commit and void
 
@@ -752,11 +764,11 @@ class Till:
         self._floor_s = max(self._floor_s, effect.server_ms // 1000)
         self._health.synced(effect.server_ms, self._wall_s())
         ask.reply.set_result(moved)
-        self._finish_waiting(self._has_parcels)
+        for card_key in [key for key in self._coming if self._has_parcels(key)]:
+            self._arrived(card_key)
 
-    def _has_parcels(self, current: OpenSale) -> bool:
-        key = _card_key(current)
-        known = self._known(key) if key is not None else None
+    def _has_parcels(self, card_key: int) -> bool:
+        known = self._known(card_key)
         return known is not None and bool(self._ledger.parcels(known[0].account))
 
     def _new_in_force(self, event: NewInForce) -> None:

@@ -1,4 +1,4 @@
-"""A till without threads, for stories: the real ledger, engine and cards, and an outside that only remembers."""
+"""A till without threads, for stories: real ledger, engine and cards; an outside that only remembers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SETTINGS = {
             "id": "cards",
             "what": "card",
             "media": ["barcode", "track2", "keyed"],
-            "prefix": "20000000",
+            "prefix": "2000000",
             "length": 13,
             "from": "2000000000000",
             "to": "2000000099999",

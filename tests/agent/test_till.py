@@ -218,6 +218,18 @@ def test_an_unknown_card_waits_for_the_centre_and_its_points_come_along(shop: Sh
     assert ask.reply.result(0)["quote"]["redeemed"] == 45_000
 
 
+def test_a_card_scanned_first_is_looked_up_at_once_and_its_sale_waits_for_the_rest(shop: Shop) -> None:
+    shop.till.handle(LinkChanged(None, ""))
+    shop.till.handle(scan(CARD))
+    assert shop.outside.lookups == [key_of(CARD)]
+    shop.know(balance=60_000)
+    ask = shop.put_later("r1", redeem="max")
+    assert not ask.reply.done()
+    shop.grant(54_000)
+    assert ask.reply.result(0)["quote"]["redeemed"] == 45_000
+    assert shop.outside.lookups == [key_of(CARD)]
+
+
 def test_after_a_second_the_quote_comes_with_what_is_here(shop: Shop) -> None:
     shop.till.handle(LinkChanged(None, ""))
     ask = shop.put_later("r1", card=CARD, redeem="max")
