@@ -72,7 +72,7 @@ def run(config_path: Path) -> None:
     except UrlError as error:
         fail(error.text)
     except (LedgerFault, FileError) as error:
-        fail(N_("{why}", why=error))
+        fail(error.text)
     except OSError as error:
         fail(N_("the agent cannot start: {why}", why=error))
 
@@ -98,7 +98,7 @@ def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
     except CentreRefusal as error:
         fail(N_("the centre refused: {why}; ask the office for a new code", why=error))
     except (LedgerFault, FileError) as error:
-        fail(N_("{why}", why=error))
+        fail(error.text)
     if as_json:
         click.echo(json.dumps({"till": identity.till, "store": identity.store}))
     else:
@@ -204,7 +204,7 @@ def ledger_verify(config_path: Path, as_json: bool) -> None:
         count = reader.verify(identity.till) if identity else 0
         head = reader.head(reader.uplink().epoch, identity.till)[1].hex() if identity else ""
     except LedgerFault as error:
-        fail(N_("{why}", why=error))
+        fail(error.text)
     finally:
         reader.close()
     if as_json:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from cryptography.hazmat.primitives import serialization
 
-from agent.offline.ledger_db import Identity, LedgerDb, LedgerFault
+from agent.offline.ledger_db import ENROLLED_ALREADY, Identity, LedgerDb, LedgerFault
 from agent.state import StateDir
 from agent.sync.client import Centre
 from loyalty.wire import WIRE_VERSION, EnrollRequest
@@ -23,7 +23,7 @@ def enrol(state: StateDir, server_url: str, code: str) -> Identity:
     centre = Centre(server_url)
     try:
         if ledger.identity() is not None:
-            raise LedgerFault("this till is enrolled already; a new till needs an empty state directory")
+            raise LedgerFault(ENROLLED_ALREADY)
         public_key = (
             state.private_key()
             .public_key()

@@ -233,7 +233,7 @@ class Till:
             ask.reply.set_exception(Problem(507, "disk_full", DISK_FULL))
         except LedgerFault as fault:
             log.error("%s", fault)
-            text = N_("the till's ledger refuses: {why}; call support, sell on without cards", why=fault)
+            text = N_("the till's ledger refuses: {why}; call support, sell on without cards", why=fault.text)
             ask.reply.set_exception(Problem(500, "ledger_fault", text))
 
     def _now_s(self) -> int:
@@ -325,7 +325,7 @@ class Till:
     def _offer(self, current: OpenSale) -> Offer:
         cart = current.sale.cart
         if cart is None:
-            raise LedgerFault(f"sale {current.sale.id} has no cart")
+            raise LedgerFault(N_("sale {id} has no cart", id=current.sale.id))
         customer = self._customer(cart.holder, current.sale.id) if cart.holder else None
         return pricing.make_offer(
             current.sale.id, self._identity.till, cart, current.sale.opened_s, customer, current.in_force
@@ -609,7 +609,9 @@ class Till:
     def _terms(self, sold: Entry, lot: str) -> LotTerms:
         parcel = self._ledger.parcel(sold.account, lot) if sold.account is not None else None
         if parcel is None:
-            raise LedgerFault(f"entry {sold.id} spent lot {lot}, and this till does not know its terms")
+            raise LedgerFault(
+                N_("entry {id} spent lot {lot}, and this till does not know its terms", id=sold.id, lot=lot)
+            )
         return LotTerms(parcel.active_from, parcel.expires_at, parcel.rule)
 
     def _repeated(self, ask: CommitSale | VoidSale | PrintSale, verb: str, asked: bytes) -> bool:
@@ -758,7 +760,7 @@ class Till:
             )
         except LedgerFault as fault:
             log.error("the centre's answer was not stored: %s", fault)
-            self._health.alert("sync", N_("sync stopped: {why}", why=fault), self._now_s())
+            self._health.alert("sync", N_("sync stopped: {why}", why=fault.text), self._now_s())
             ask.reply.set_exception(fault)
             return
         self._floor_s = max(self._floor_s, effect.server_ms // 1000)

@@ -14,12 +14,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from loyalty.texts import N_, Text
+
 SCHEMA = Path(__file__).parent / "schema"
 BUSY_TIMEOUT_S = 5.0
 
 
 class FileError(Exception):
-    """A file of the till cannot be used; the message says which, why and what to do."""
+    """A file of the till cannot be used; `text` says which, why and what to do."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(str(text))
+        self.text = text
 
 
 def open_writer(path: Path, schema: str, *, synchronous: str = "FULL") -> sqlite3.Connection:
@@ -33,10 +39,18 @@ def open_writer(path: Path, schema: str, *, synchronous: str = "FULL") -> sqlite
         connection.execute("PRAGMA foreign_keys = ON")
         (present,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
-        raise FileError(f"{path}: {error}. Is it a file of Kopilka? Restore it from a backup.") from error
+        raise FileError(
+            N_("{path} cannot be used ({why}); restore it from a backup", path=path, why=error)
+        ) from error
     if present > len(versions):
         connection.close()
-        raise FileError(f"{path} was written by a newer Kopilka (schema {present}); update this agent")
+        raise FileError(
+            N_(
+                "{path} was written by a newer Kopilka (schema {got}); update this agent",
+                path=path,
+                got=present,
+            )
+        )
     if present < len(versions):
         if not fresh:
             _backup(connection, path.with_name(f"{path.name}.v{present}"))

@@ -30,16 +30,22 @@ from agent.offline import files
 from loyalty import ledger
 from loyalty.ledger import Entry, LotTerms, Spent
 from loyalty.sale import Offer
+from loyalty.texts import N_, Text
 from loyalty.wire import DownItem, EnrollReply
 
 OFFER_VERSION = b"\x01"
-NOT_ENROLLED = "this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE"
+NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
+ENROLLED_ALREADY = N_("this till is enrolled already; a new till needs an empty state directory")
 _encode = msgspec.msgpack.Encoder().encode
 _decode_offer = msgspec.msgpack.Decoder(Offer).decode
 
 
 class LedgerFault(Exception):  # noqa: N818 - "fault" is the house's word for it
-    """The till's file says something impossible; the message names it. Nothing was written."""
+    """The till's file says something impossible; `text` names it and the remedy. Nothing was written."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(str(text))
+        self.text = text
 
 
 class DiskFull(LedgerFault):
@@ -185,7 +191,7 @@ class Reader:
             return ledger.genesis(till, epoch)
         row = self._db.execute("SELECT h FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)).fetchone()
         if row is None:
-            raise LedgerFault(f"entry {till}-{epoch}-{seq} is not in this ledger")
+            raise LedgerFault(N_("entry {id} is not in this ledger", id=f"{till}-{epoch}-{seq}"))
         return bytes(row[0])
 
     def pending(self) -> tuple[int, int | None]:
@@ -326,10 +332,12 @@ class Reader:
                 epoch_now, expected = epoch, 1
                 head = ledger.genesis(till, epoch)
             if seq != expected:
-                raise LedgerFault(f"entry {till}-{epoch}-{expected} is missing")
+                raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{epoch}-{expected}"))
             head = ledger.link(head, body)
             if head != h:
-                raise LedgerFault(f"entry {till}-{epoch}-{seq} is not what was written: its hash differs")
+                raise LedgerFault(
+                    N_("entry {id} is not what was written: its hash differs", id=f"{till}-{epoch}-{seq}")
+                )
             expected, count = seq + 1, count + 1
         return count
 
@@ -369,7 +377,7 @@ class LedgerDb(Reader):
                 yield
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
-                raise DiskFull(f"no room on the disk of {self.path}") from error
+                raise DiskFull(N_("there is no room on the disk of {path}", path=self.path)) from error
             raise
 
     # -- enrolment
@@ -377,7 +385,7 @@ class LedgerDb(Reader):
     def enrol(self, reply: EnrollReply, server_url: str) -> None:
         """Become the till that the centre answered. A second enrolment is refused."""
         if self.identity() is not None:
-            raise LedgerFault("this till is enrolled already; a new till needs an empty state directory")
+            raise LedgerFault(ENROLLED_ALREADY)
         keys = json.dumps({name: key.hex() for name, key in reply.channel_keys.items()})
         with self._transaction():
             self._db.execute(
@@ -499,7 +507,9 @@ class LedgerDb(Reader):
             (points, entry.account, lot, points),
         ).rowcount
         if changed != 1:
-            raise LedgerFault(f"entry {entry.id} spends points of lot {lot} that this till does not hold")
+            raise LedgerFault(
+                N_("entry {id} spends points of lot {lot} that this till does not hold", id=entry.id, lot=lot)
+            )
 
     def _put(self, entry: Entry, piece: Spent, terms: LotTerms | None) -> None:
         known = self._db.execute(
@@ -509,7 +519,7 @@ class LedgerDb(Reader):
         if known:
             return
         if terms is None:
-            raise LedgerFault(f"entry {entry.id} brings lot {piece.lot} without its terms")
+            raise LedgerFault(N_("entry {id} brings lot {lot} without its terms", id=entry.id, lot=piece.lot))
         self._db.execute(
             "INSERT INTO parcel VALUES (?, ?, ?, ?, ?, ?)",
             (entry.account, piece.lot, piece.points, terms.active_from, terms.expires_at, terms.rule),
@@ -549,7 +559,14 @@ class LedgerDb(Reader):
         if item.gseq <= gseq:
             return 0
         if item.gseq != gseq + 1 or ledger.link(head, item.body) != item.h:
-            raise LedgerFault(f"downlink {item.bucket}: message {item.gseq} does not follow {gseq}")
+            raise LedgerFault(
+                N_(
+                    "message {gseq} of downlink {bucket} does not follow message {last}",
+                    gseq=item.gseq,
+                    bucket=item.bucket,
+                    last=gseq,
+                )
+            )
         entry = ledger.parse(item.body)
         if entry.kind != "GRANT":
             self._db.execute(
@@ -592,7 +609,9 @@ def _hold(row: tuple[str, bytes, int, int, bytes]) -> Hold:
 
 def _parse_offer(body: bytes) -> Offer:
     if body[:1] != OFFER_VERSION:
-        raise LedgerFault(f"a hold of version {body[:1].hex()}; this agent knows 01: update the agent")
+        raise LedgerFault(
+            N_("a hold of version {got}; this agent knows 01: update the agent", got=body[:1].hex())
+        )
     return _decode_offer(body[1:])
 
 
@@ -605,7 +624,9 @@ class _Lock:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._fd)
-            raise LedgerFault(f"another agent works with {path.parent} already; stop it first") from error
+            raise LedgerFault(
+                N_("another agent works with {path} already; stop it first", path=path.parent)
+            ) from error
 
     def close(self) -> None:
         os.close(self._fd)
