@@ -9,12 +9,12 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
+from central import clock
+from central.console import incidents
 from central.console.account_page import account_page
 from central.console.fleet_page import till_lines
-from central.intake.models import Incident
 from central.members import directory
 
-INCIDENTS_SHOWN = 20
 QUERY_MAX_CHARS = 100
 ACCOUNT_DIGITS = 18
 
@@ -29,7 +29,7 @@ def front(request: HttpRequest) -> HttpResponse:
     context = {
         "tills": len(lines),
         "late": late,
-        "incidents": Incident.objects.order_by("-at_ms", "-id")[:INCIDENTS_SHOWN],
+        "incidents": incidents.newest(),
     }
     return render(request, "console/front.html", context)
 
@@ -39,7 +39,7 @@ def front(request: HttpRequest) -> HttpResponse:
 @never_cache
 def tills(request: HttpRequest) -> HttpResponse:
     """Every till: is it alive, is it behind, which rules does it price by."""
-    return render(request, "console/tills.html", {"lines": till_lines()})
+    return render(request, "console/tills.html", {"lines": till_lines(), "now": clock.utc(clock.now_ms())})
 
 
 @require_http_methods(["GET", "POST"])

@@ -1,0 +1,42 @@
+"""What was odd, in words for people. The English detail stays in the log and the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext_noop
+
+from central import clock
+from central.intake.models import Incident
+from central.ledger import applier
+from loyalty import wire
+
+SHOWN = 20
+
+WORDS = {
+    wire.FORK: gettext_noop("Two machines say they are this till: find the copy and switch it off"),
+    applier.OVERSPENT: gettext_noop("Points were spent that the till did not hold; the account owes them"),
+    applier.FOREIGN: gettext_noop("The till took points that another one holds"),
+    applier.UNKNOWN_KIND: gettext_noop("An entry of an unknown kind; its points were booked"),
+    applier.UNKNOWN_MEMBER: gettext_noop("Points of an account that no member has"),
+    applier.UNKNOWN_POSTING: gettext_noop("An entry this version cannot book; update the centre"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentLine:
+    """One incident on the page. `word` is a msgid."""
+
+    till: str
+    entry: str
+    at: datetime
+    word: str
+
+
+def newest() -> list[IncidentLine]:
+    """The last few, newest first."""
+    return [
+        IncidentLine(i.till, f"{i.till}-{i.epoch}-{i.seq}", clock.utc(i.at_ms), WORDS.get(i.code, i.code))
+        for i in Incident.objects.order_by("-at_ms", "-id")[:SHOWN]
+    ]

@@ -1,0 +1,247 @@
+"""A till that is honest about the protocol and has no screen: it signs, chains, sends, checks, applies.
+
+It is written from ledger-sync.md, not from the agent, so the two halves of the protocol are tested
+against a third reading of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from django.test import Client
+
+from loyalty import document, ledger, wire
+from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SoldLine, Tender
+from loyalty.ledger import Earned, Entry, LotTerms, Posting, Spent
+
+AT_S = 1_767_262_000
+Transport = Callable[[str, str, bytes, dict[str, str]], tuple[int, bytes]]
+
+
+def in_process(method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    """Straight into Django, without a socket."""
+    response = Client(headers=headers).generic(method, path, body, content_type=wire.CONTENT_TYPE)
+    return response.status_code, response.content
+
+
+class Refused(Exception):  # noqa: N818
+    """The centre said no."""
+
+    def __init__(self, status: int, refusal: wire.Refusal) -> None:
+        super().__init__(f"{status} {refusal.code}: {refusal.detail}")
+        self.status = status
+        self.code = refusal.code
+        self.next_seq = refusal.next_seq
+
+
+def public_bytes(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def terms(active_from: str = "2026-01-01T00:00:00", expires_at: str | None = None) -> LotTerms:
+    return LotTerms(active_from, expires_at, "earn5")
+
+
+def receipt(till: str, seq: int, account: int | None) -> bytes:
+    """A small sale: one loaf of bread."""
+    return document.canonical(
+        SaleDocument(
+            receipt=Receipt(
+                id=f"r{seq}",
+                till=till,
+                store="S1",
+                region=None,
+                channel="pos",
+                at="2026-01-01T13:05:00+03:00",
+                lines=(SoldLine("1", "bread", 50_00, 1000),),
+            ),
+            customer=SeenCustomer(account) if account is not None else None,
+            rulebook_seq=0,
+            kill_seq=0,
+            catalog_version=0,
+            tenders=(Tender("cash", 50_00),),
+            fiscal_id=None,
+            paid_at=None,
+            operator=None,
+            result=Result(b"\0" * 8, 50_00, 0, 0, 50_00, 0),
+        )
+    )
+
+
+@dataclass
+class PretendTill:
+    """One life of a till. `log` and `documents` are its disk."""
+
+    id: str
+    epoch: int
+    store: str
+    session: str
+    timeline: int
+    key: Ed25519PrivateKey
+    enrolment: wire.EnrollReply
+    send: Transport = in_process
+    log: list[bytes] = field(default_factory=list)
+    documents: dict[int, bytes] = field(default_factory=dict)
+    acknowledged: int = 0
+    down: dict[int, int] = field(default_factory=dict)
+    down_heads: dict[int, bytes] = field(default_factory=dict)
+    parcels: dict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
+    versions: dict[str, int] = field(default_factory=dict)
+    status: dict[str, int | str] = field(default_factory=lambda: {"pending": 0})
+
+    @classmethod
+    def enrolled(
+        cls, code: str, key: Ed25519PrivateKey | None = None, send: Transport = in_process
+    ) -> PretendTill:
+        key = key or Ed25519PrivateKey.generate()
+        request = wire.EnrollRequest(wire.WIRE_VERSION, code, public_bytes(key), "0.1.0")
+        reply = ask(send, "POST", "/v1/enroll", request, wire.EnrollReply)
+        return cls(reply.till, reply.epoch, reply.store, reply.session, reply.timeline, key, reply, send)
+
+    # ---- what happens at the counter
+
+    def sell(
+        self,
+        account: int | None,
+        *,
+        spend: Sequence[Spent] = (),
+        earn: int = 0,
+        lot_terms: LotTerms | None = None,
+        spendable_here: bool = True,
+    ) -> Entry:
+        """A sale: points (hundredths) out of lots held here, a new lot of `earn` in."""
+        seq = len(self.log) + 1
+        earned = [Earned(earn, lot_terms or terms(), spendable_here)] if earn else []
+        postings = ledger.sale_postings(self.id, self.epoch, seq, spend, earned)
+        for piece in spend:
+            self.parcels[account or 0, piece.lot] -= piece.points
+        if earn and spendable_here:
+            self.parcels[account or 0, ledger.lot_id(self.id, self.epoch, seq, 0)] += earn
+        return self.write("SALE", account, postings, document=receipt(self.id, seq, account))
+
+    def write(
+        self,
+        kind: str,
+        account: int | None,
+        postings: tuple[Posting, ...] = (),
+        *,
+        document: bytes | None = None,
+        ref: str | None = None,
+    ) -> Entry:
+        """Any entry at the end of the log."""
+        seq = len(self.log) + 1
+        digest = hashlib.sha256(document).digest() if document is not None else None
+        entry = Entry(self.id, self.epoch, seq, AT_S + seq, kind, account, postings, digest, ref)
+        self.log.append(ledger.canonical(entry))
+        if document is not None:
+            self.documents[seq] = document
+        return entry
+
+    def held(self, account: int) -> int:
+        """Hundredths of an account that this till may spend."""
+        return sum(points for (who, _), points in self.parcels.items() if who == account)
+
+    def lots(self, account: int) -> dict[str, int]:
+        return {lot: points for (who, lot), points in self.parcels.items() if who == account and points}
+
+    # ---- what goes over the wire
+
+    def head_after(self, seq: int) -> bytes:
+        return ledger.chain(ledger.genesis(self.id, self.epoch), self.log[:seq])
+
+    def batch(self, first_seq: int | None = None, last_seq: int | None = None) -> wire.SyncRequest:
+        """The signed message from `first_seq` (else: the first not acknowledged) to `last_seq`."""
+        first = first_seq or self.acknowledged + 1
+        last = last_seq or min(len(self.log), first + wire.BATCH_ENTRIES - 1)
+        return self.signed(
+            wire.SyncRequest(
+                v=wire.WIRE_VERSION,
+                epoch=self.epoch,
+                session=self.session,
+                first_seq=first,
+                prev=self.head_after(first - 1),
+                head=self.head_after(last),
+                signature=b"",
+                entries=tuple(ledger.strip(body) for body in self.log[first - 1 : last]),
+                receipts=tuple((seq, doc) for seq, doc in self.documents.items() if first <= seq <= last),
+                down=dict(self.down),
+                versions=dict(self.versions),
+                status=dict(self.status),
+            )
+        )
+
+    def signed(self, request: wire.SyncRequest) -> wire.SyncRequest:
+        signature = self.key.sign(wire.sync_signing_bytes(self.id, request))
+        return msgspec.structs.replace(request, signature=signature)
+
+    def post(self, request: wire.SyncRequest) -> wire.SyncReply:
+        """Send a batch and check that the answer is the centre's answer to it. Nothing is applied."""
+        reply = ask(self.send, "POST", f"/v1/tills/{self.id}/sync", request, wire.SyncReply)
+        centre = Ed25519PublicKey.from_public_bytes(self.enrolment.reply_key)
+        centre.verify(reply.signature, wire.reply_signing_bytes(self.id, request, reply))
+        return reply
+
+    def apply(self, reply: wire.SyncReply) -> None:
+        """Take the answer: session, cursor, and the downlink in order with its hashes checked."""
+        self.session = reply.session
+        self.acknowledged = reply.next_seq - 1
+        for item in reply.down:
+            assert item.gseq == self.down.get(item.bucket, 0) + 1
+            before = self.down_heads.get(item.bucket) or wire.down_genesis(
+                self.id, item.bucket, self.timeline
+            )
+            assert item.h == ledger.link(before, item.body)
+            self.down[item.bucket], self.down_heads[item.bucket] = item.gseq, item.h
+            entry = ledger.parse(item.body)
+            assert entry.kind == "GRANT"
+            for posting in entry.postings:
+                if posting.account == ledger.parcel(self.id):
+                    assert posting.terms is not None
+                    self.parcels[entry.account or 0, posting.lot] += posting.points
+
+    def sync(self) -> wire.SyncReply:
+        """One round trip: everything said, everything applied."""
+        reply = self.post(self.batch())
+        self.apply(reply)
+        return reply
+
+    def lookup(self, card_key: int) -> wire.Member | None:
+        request = wire.LookupRequest(wire.WIRE_VERSION, card_key)
+        return self._call("POST", f"/v1/tills/{self.id}/lookup", request, wire.LookupReply).member
+
+    def manifest(self, channel: str) -> wire.ManifestReply:
+        return self._call("GET", f"/v1/channels/{channel}/manifest", None, wire.ManifestReply)
+
+    def file(self, sha256: str) -> bytes:
+        status, body = self.send("GET", f"/v1/files/{sha256}", b"", self._headers())
+        if status != 200:
+            raise Refused(status, wire.unpack(wire.Refusal, body))
+        return body
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Kopilka {self.id}:{self.session}"}
+
+    def _call(self, method: str, path: str, request: msgspec.Struct | None, kind: type[wire.T]) -> wire.T:
+        return ask(self.send, method, path, request, kind, self._headers())
+
+
+def ask(
+    send: Transport,
+    method: str,
+    path: str,
+    request: msgspec.Struct | None,
+    kind: type[wire.T],
+    headers: dict[str, str] | None = None,
+) -> wire.T:
+    """One call of the machine API. Raises Refused for a 4xx or 5xx."""
+    body = wire.pack(request) if request is not None else b""
+    status, answer = send(method, path, body, headers or {})
+    if status != 200:
+        raise Refused(status, wire.unpack(wire.Refusal, answer))
+    return wire.unpack(kind, answer)
