@@ -149,21 +149,17 @@ def _parse_key(text: str) -> tuple[int, str, int, int] | None:
 def _entry(row: LedgerEntry) -> EntryLine:
     entry = ledger.parse(bytes(row.body))
     # The balance is what is free, what tills hold and what is owed; the rest is where it came from or went.
-    change = sum(p.points for p in entry.postings if _in_balance(p.account))
-    moved = sum(p.points for p in entry.postings if _in_balance(p.account) and p.points > 0)
+    change = sum(p.points for p in entry.postings if ledger.is_balance(p.account))
+    moved = sum(p.points for p in entry.postings if ledger.is_balance(p.account) and p.points > 0)
     return EntryLine(
         id=entry.id,
         at=clock.utc(entry.at_s * 1000),
         word=_word(entry),
         change=change,
         moved=0 if change else moved,
-        till=None if entry.till.startswith("@") else entry.till,
+        till=None if ledger.is_centre(entry.till) else entry.till,
         ref=entry.ref,
     )
-
-
-def _in_balance(account: str) -> bool:
-    return account in (ledger.FREE, ledger.DEBT) or ledger.holder(account) is not None
 
 
 def _word(entry: ledger.Entry) -> str:

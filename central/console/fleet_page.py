@@ -42,6 +42,11 @@ class TillLine:
     is_hub: bool
 
     @property
+    def just_now(self) -> bool:
+        """Less than a minute ago?"""
+        return self.last_sync is not None and clock.now_ms() - self.last_sync.timestamp() * 1000 < 60_000
+
+    @property
     def rules_are_old(self) -> bool:
         """Does it price by an older rulebook than the newest?"""
         return self.rulebook_newest is not None and self.rulebook != self.rulebook_newest
@@ -58,7 +63,7 @@ def _line(till: Till, newest: int | None) -> TillLine:
     cursor: TillCursor | None = getattr(till, "cursor", None)
     word, mood = _state(till, cursor)
     status = cursor.status if cursor else {}
-    pending = status.get("pending")
+    told = status.get("pending")
     return TillLine(
         id=till.id,
         store=till.store_id,
@@ -67,7 +72,10 @@ def _line(till: Till, newest: int | None) -> TillLine:
         mood=mood,
         last_sync=clock.utc(cursor.last_sync_ms) if cursor and cursor.last_sync_ms else None,
         received=cursor.next_seq - 1 if cursor else 0,
-        pending=pending if isinstance(pending, int) else None,
+        # The till counted before it sent; what came with that batch no longer waits there.
+        pending=max(0, told - (cursor.next_seq - cursor.last_first_seq))
+        if cursor and isinstance(told, int)
+        else None,
         rulebook=cursor.versions.get(publishing.RULEBOOK_CHANNEL) if cursor else None,
         rulebook_newest=newest,
         agent_version=str(status.get("agent_version") or till.agent_version),

@@ -20,11 +20,6 @@ TOTALS = ("issued", "spent", "expired", "adjusted", "debt")
 """Accounts of the double entry that belong to nobody's parcel; each is a column of Balance."""
 
 
-def writer(b: int) -> str:
-    """The centre's name as the writer of a bucket's log."""
-    return f"@{b}"
-
-
 def holder_of(account: str) -> str | None:
     """Whose share a posting into `account` changes: a till, FREE, or None for a total."""
     return FREE if account == ledger.FREE else ledger.holder(account)
@@ -131,7 +126,7 @@ class Books:
     ) -> bytes:
         """Append an entry of the centre's own to the bucket's log and post it; its canonical bytes."""
         entry = Entry(
-            till=writer(self.b),
+            till=ledger.centre_writer(self.b),
             epoch=self._timeline,
             seq=self._log.next_seq,
             at_s=self._now_s,
@@ -149,7 +144,7 @@ class Books:
 
     def next_lot(self, n: int = 0) -> str:
         """The id of the n-th lot that the next entry of the centre may make."""
-        return ledger.lot_id(writer(self.b), self._timeline, self._log.next_seq, n)
+        return ledger.lot_id(ledger.centre_writer(self.b), self._timeline, self._log.next_seq, n)
 
     def send_down(self, till: str, body: bytes) -> None:
         """Append `body` to the downlink of `till`."""
@@ -214,5 +209,5 @@ class Books:
 
 def open_bucket(b: int, timeline: int, now_s: int) -> Books:
     """Lock a bucket and open its books. Call it inside a transaction, buckets in ascending order."""
-    BucketLog.objects.get_or_create(b=b, defaults={"head": ledger.genesis(writer(b), timeline)})
+    BucketLog.objects.get_or_create(b=b, defaults={"head": ledger.genesis(ledger.centre_writer(b), timeline)})
     return Books(BucketLog.objects.select_for_update().get(b=b), timeline, now_s)

@@ -222,7 +222,7 @@ def test_the_centres_own_log_is_a_chain(office: Office) -> None:
     till = office.till()
     till.sync()
     b = ledger.bucket(anna)
-    own = LedgerEntry.objects.filter(till=f"@{b}").order_by("seq")
+    own = LedgerEntry.objects.filter(till=ledger.centre_writer(b)).order_by("seq")
     assert [(row.seq, row.kind) for row in own] == [(1, "ADJUST"), (2, "GRANT")]
     (message,) = DownMessage.objects.all()
     assert bytes(message.body) == bytes(own[1].body)
