@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from loyalty.decoding import UNREADABLE
+
 VERSION = b"\x01"
 DIGEST_BYTES = 8
 
@@ -120,7 +122,7 @@ def parse(body: bytes) -> SaleDocument:
         raise DocumentError(f"a document of version {body[:1].hex() or 'none'}; this program knows 01")
     try:
         return _decode(body[1:])
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise DocumentError(f"not a document: {error}") from error
 
 

@@ -28,13 +28,17 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
+
+from loyalty.decoding import UNREADABLE
 
 CANONICAL_VERSION = b"\x01"
 BUCKETS = 256
 ACCOUNT_MAX = 2**62  # accounts are integers below this (ledger-sync.md, Words)
+POINTS_MAX = 2**62  # of one posting, in hundredths: what any database column holds
 FINGERPRINT_DIGITS = 6  # of the head, printed on the slip as a witness outside the machine
 
 ISSUED, SPENT, EXPIRED, ADJUSTED, DEBT, FREE = "issued", "spent", "expired", "adjusted", "debt", "free"
@@ -59,15 +63,18 @@ def holder(account: str) -> str | None:
 
 
 def is_balance(account: str) -> bool:
-    """Does `account` of the double entry count into what the customer owns? (Debt stands there below zero.)"""
+    """Does `account` of the double entry count into what the customer owns? (Debt stands below zero.)"""
     return account in (FREE, DEBT) or account.startswith(_PARCEL)
+
+
+WallClock = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$")]
 
 
 class LotTerms(msgspec.Struct, array_like=True, frozen=True):
     """From when a lot lives and until when, in shop wall-clock, half-open; and the rule that made it."""
 
-    active_from: str  # YYYY-MM-DDTHH:MM:SS
-    expires_at: str | None
+    active_from: WallClock
+    expires_at: WallClock | None
     rule: str
 
 
@@ -124,7 +131,7 @@ def parse(body: bytes) -> Entry:
         raise LedgerError(f"an entry of version {body[:1].hex() or 'none'}; this program knows 01")
     try:
         entry = _decode_entry(body[1:])
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise LedgerError(f"not an entry: {error}") from error
     check(entry)
     return entry
@@ -136,6 +143,8 @@ def check(entry: Entry) -> None:
     for posting in entry.postings:
         if posting.points == 0:
             raise LedgerError(f"entry {entry.id}: a posting of 0 points on lot {posting.lot}")
+        if abs(posting.points) > POINTS_MAX:
+            raise LedgerError(f"entry {entry.id}: a posting of more points than there can be")
         sums[posting.lot] += posting.points
     for lot, total in sums.items():
         if total != 0:
@@ -181,6 +190,11 @@ def bucket(account: int) -> int:
 def centre_writer(bucket: int) -> str:
     """The name under which the centre writes the log of one bucket."""
     return f"c:{bucket}"
+
+
+def is_centre(writer: str) -> bool:
+    """Did the centre write this entry, and not a till?"""
+    return writer.startswith("c:")
 
 
 # ----------------------------------------------------------------------- a sale as postings
@@ -252,7 +266,10 @@ _DERIVED = (0, 1, 2, 7)  # till, epoch, seq, document_sha256
 
 
 def strip(body: bytes) -> list[Any]:
-    """An entry's array for a batch: the canonical array less what the batch says once."""
+    """An entry's array for a batch: the canonical array less what the batch says once.
+
+    `body` is the canonical bytes of an entry of ours; nothing else may be given.
+    """
     fields = msgspec.msgpack.decode(body[1:])
     return [value for index, value in enumerate(fields) if index not in _DERIVED]
 
@@ -260,7 +277,9 @@ def strip(body: bytes) -> list[Any]:
 def restore(fields: Sequence[Any], till: str, epoch: int, seq: int, document: bytes | None) -> bytes:
     """The canonical bytes again. Raises LedgerError where `fields` is no entry."""
     digest = hashlib.sha256(document).digest() if document is not None else None
-    array = [till, epoch, seq, *fields[:4], digest, *fields[4:]]
-    body = CANONICAL_VERSION + _encode(array)
+    try:
+        body = CANONICAL_VERSION + _encode([till, epoch, seq, *fields[:4], digest, *fields[4:]])
+    except (RecursionError, OverflowError) as error:
+        raise LedgerError(f"not an entry: {error}") from error
     parse(body)
     return body

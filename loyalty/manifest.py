@@ -20,6 +20,8 @@ import re
 
 import msgspec
 
+from loyalty.decoding import UNREADABLE
+
 FORMAT = 1
 ENGINE_SEMANTICS = 1  # rulebook.md: the semantics this program computes
 FILE_MAX_BYTES = 16 * 1024 * 1024
@@ -29,6 +31,8 @@ FAST_FORWARD_MAX = 1_000_000  # a version that leaps further is an attack, not a
 
 SETTINGS, RULEBOOK, CATALOG = "settings", "rulebook", "catalog"
 CHANNEL = re.compile(r"(settings|rulebook|catalog|directory)\.[A-Za-z0-9_:-]{1,64}")
+# The file without which a version of such a channel is nothing.
+MAIN_FILE = {SETTINGS: "settings.json", RULEBOOK: "rulebook.json", CATALOG: "catalog.json"}
 
 
 class FileRef(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
@@ -72,7 +76,7 @@ def parse(raw: bytes) -> Manifest:
         raise ManifestError("endless_data", f"a manifest of {len(raw)} bytes; at most {MANIFEST_MAX_BYTES}")
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ManifestError("bad_manifest", f"not a manifest: {error}") from error
     if manifest.format != FORMAT:
         raise ManifestError("too_new", f"manifest format {manifest.format}; this program knows {FORMAT}")
@@ -80,6 +84,9 @@ def parse(raw: bytes) -> Manifest:
         raise ManifestError("bad_manifest", f"no such channel: {manifest.channel!r}")
     if not 0 < len(manifest.files) <= FILES_MAX:
         raise ManifestError("bad_manifest", f"{len(manifest.files)} files; 1 to {FILES_MAX} are allowed")
+    main = MAIN_FILE.get(manifest.channel.partition(".")[0])
+    if main is not None and main not in manifest.files:
+        raise ManifestError("bad_manifest", f"{manifest.channel} without its {main}")
     for name, file in manifest.files.items():
         if not 0 < file.size <= FILE_MAX_BYTES:
             raise ManifestError("endless_data", f"file {name}: {file.size} bytes; at most {FILE_MAX_BYTES}")

@@ -55,6 +55,9 @@ class Holder(msgspec.Struct, array_like=True, frozen=True):
     card_kind: str | None
     auto_register: bool
 
+    def __repr__(self) -> str:
+        return f"Holder({self.masked})"  # the hash stays out of logs and tracebacks
+
 
 class Cart(msgspec.Struct, array_like=True, frozen=True):
     """What the cash program, or the cashier, wants to sell. Its form on disk is final (holds keep it)."""
@@ -370,7 +373,7 @@ def drawing() -> str:
     """The table as a Graphviz digraph: the picture in ARCHITECTURE.md cannot lie about the code."""
     targets = {
         _open: ["open"],
-        _reopen: ["open"],
+        _reopen: ["open", "quoted"],  # the same cart again leaves its quote as it is
         _ask: ["quoted", "waiting"],
         _price: ["quoted"],
         _again: ["quoted"],

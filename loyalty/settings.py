@@ -8,12 +8,17 @@ behaves otherwise than its office believes.
 from __future__ import annotations
 
 import difflib
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 
+from loyalty.decoding import UNREADABLE
+
 FORMAT = 1
+OFFSET_MAX_MIN = 15 * 60  # no place on earth is further from UTC
+SYNC_INTERVAL_S = range(5, 24 * 3600 + 1)
 
 
 class SettingsError(ValueError):
@@ -57,12 +62,21 @@ def parse(raw: bytes) -> Settings:
     """The settings in `raw`. Raises SettingsError naming the key and, for a misspelt one, the nearest."""
     try:
         settings = msgspec.json.decode(raw, type=Settings)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise SettingsError(_explain(str(error))) from error
     if settings.format != FORMAT:
         raise SettingsError(f"settings format {settings.format}; this program knows {FORMAT}")
     if not settings.offsets or list(settings.offsets) != sorted(settings.offsets):
         raise SettingsError("offsets must be a list, ascending, of at least one [utc_from_s, offset_min]")
+    if any(abs(minutes) > OFFSET_MAX_MIN for _, minutes in settings.offsets):
+        raise SettingsError(f"offsets: an offset_min lies within -{OFFSET_MAX_MIN} … {OFFSET_MAX_MIN}")
+    if settings.sync_interval_s not in SYNC_INTERVAL_S:
+        raise SettingsError(
+            f"sync_interval_s is {settings.sync_interval_s};"
+            f" use {SYNC_INTERVAL_S.start} to {SYNC_INTERVAL_S.stop - 1}"
+        )
+    if settings.courtesy_points < 0:
+        raise SettingsError(f"courtesy_points is {settings.courtesy_points}; use 0 or more (hundredths)")
     if settings.earn_spendable not in ("now", "next_sync"):
         raise SettingsError(f"earn_spendable is {settings.earn_spendable!r}; use now or next_sync")
     return settings
@@ -84,10 +98,15 @@ def shop_time(settings: Settings, utc_s: int) -> datetime:
     return datetime.fromtimestamp(utc_s, zone)
 
 
+_UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`(?: - at `\$\.(?P<table>[^`]*)`)?")
+_TABLES: dict[str | None, type[msgspec.Struct]] = {None: Settings, "store": StoreInfo, "slip": Slip}
+
+
 def _explain(message: str) -> str:
-    for struct in (Settings, StoreInfo, Slip):
-        for word in message.split("`")[1::2]:
-            near = difflib.get_close_matches(word, struct.__struct_fields__, n=1)
-            if near and word not in struct.__struct_fields__:
-                return f"{message}; did you mean `{near[0]}`?"
-    return message
+    """msgspec's sentence, with the nearest known key where one was misspelt."""
+    unknown = _UNKNOWN.search(message)
+    table = _TABLES.get(unknown["table"]) if unknown else None
+    if unknown is None or table is None:
+        return message
+    near = difflib.get_close_matches(unknown["key"], table.__struct_fields__, n=1)
+    return f"{message}; did you mean `{near[0]}`?" if near else message

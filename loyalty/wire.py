@@ -12,12 +12,14 @@ prefix of its own so that a signature can never be used for another purpose.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import zstandard
+from msgspec import Meta
 
 from loyalty import ledger
+from loyalty.decoding import UNREADABLE
 
 WIRE_VERSION = 1
 CONTENT_TYPE = "application/vnd.kopilka.msgpack+zstd"
@@ -28,11 +30,29 @@ MESSAGE_MAX_BYTES = 16 * 1024 * 1024  # unpacked; a message that would be larger
 GAP, FORK, EPOCH, TIMELINE = "GAP", "FORK", "EPOCH", "TIMELINE"
 
 
+# Numbers that do not fit a database column, and a session that does not fit a header, are refused at
+# the door: what comes through `unpack` can be stored and shown again.
+Whole = Annotated[int, Meta(ge=0, le=2**62)]
+Signed = Annotated[int, Meta(ge=-(2**62), le=2**62)]
+Bucket = Annotated[int, Meta(ge=0, lt=ledger.BUCKETS)]
+Account = Annotated[int, Meta(ge=0, lt=ledger.ACCOUNT_MAX)]
+CardKey = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Session = Annotated[str, Meta(pattern=r"^[!-~]{1,256}$")]
+Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
+
+
 class WireError(ValueError):
     """These bytes are not the message that was expected."""
 
 
-class EnrollRequest(msgspec.Struct, array_like=True, frozen=True):
+class Confidential(msgspec.Struct, array_like=True, frozen=True):
+    """A message with a key, a code, a session or a card's hash in it: its repr shows nothing."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class EnrollRequest(Confidential, frozen=True):
     """A new till shows its one-time code and its public key (Ed25519, 32 raw bytes)."""
 
     v: int
@@ -41,22 +61,22 @@ class EnrollRequest(msgspec.Struct, array_like=True, frozen=True):
     agent_version: str
 
 
-class EnrollReply(msgspec.Struct, array_like=True, frozen=True):
+class EnrollReply(Confidential, frozen=True):
     """Who the till is from now on. The same code and key get the same answer again."""
 
     till: str
-    epoch: int
+    epoch: Whole
     store: str
-    session: str
-    timeline: int
-    chain_key: bytes  # for card_key; 32 bytes
-    reply_key: bytes  # Ed25519 public key that signs sync replies
-    channel_keys: dict[str, bytes]  # key id -> Ed25519 public key that signs manifests
-    keyset_version: int
-    server_ms: int
+    session: Session
+    timeline: Whole
+    chain_key: Key  # for card_key
+    reply_key: Key  # Ed25519 public key that signs sync replies
+    channel_keys: dict[str, Key]  # key id -> Ed25519 public key that signs manifests
+    keyset_version: Whole
+    server_ms: Whole
 
 
-class SyncRequest(msgspec.Struct, array_like=True, frozen=True):
+class SyncRequest(Confidential, frozen=True):
     """Everything a till has to say, from the server's cursor on.
 
     `entries[i]` is the entry `first_seq + i` as `ledger.strip` makes it; `receipts`
@@ -65,41 +85,41 @@ class SyncRequest(msgspec.Struct, array_like=True, frozen=True):
     """
 
     v: int
-    epoch: int
+    epoch: Whole
     session: str
-    first_seq: int
+    first_seq: Whole
     prev: bytes
     head: bytes
     signature: bytes
     entries: tuple[list[Any], ...]
     receipts: tuple[tuple[int, bytes], ...]
-    down: dict[int, int]  # bucket -> last applied gseq; a bucket never heard of is left out
-    versions: dict[str, int]  # channel -> version in force
+    down: dict[Bucket, Whole]  # bucket -> last applied gseq; a bucket never heard of is left out
+    versions: dict[str, Whole]  # channel -> version in force
     status: dict[str, int | str]
 
 
 class DownItem(msgspec.Struct, array_like=True, frozen=True):
     """One message of a downlink: `body` is the canonical bytes of a centre's entry, h its chain hash."""
 
-    bucket: int
-    gseq: int
+    bucket: Bucket
+    gseq: Whole
     body: bytes
     h: bytes
 
 
-class SyncReply(msgspec.Struct, array_like=True, frozen=True):
+class SyncReply(Confidential, frozen=True):
     """`next_seq`: the first entry the centre lacks; `durable_seq`: the last one safe on two disks."""
 
-    timeline: int
-    next_seq: int
-    durable_seq: int
-    session: str
+    timeline: Whole
+    next_seq: Whole
+    durable_seq: Whole
+    session: Session
     down: tuple[DownItem, ...]
     signature: bytes
-    manifests: dict[str, int]  # channel -> newest version
-    server_ms: int
-    min_delay_s: int
-    quarantined: int
+    manifests: dict[str, Whole]  # channel -> newest version
+    server_ms: Whole
+    min_delay_s: Whole
+    quarantined: Whole
 
 
 class Refusal(msgspec.Struct, array_like=True, frozen=True):
@@ -107,14 +127,14 @@ class Refusal(msgspec.Struct, array_like=True, frozen=True):
 
     code: str
     detail: str
-    next_seq: int = 0
+    next_seq: Whole = 0
 
 
-class LookupRequest(msgspec.Struct, array_like=True, frozen=True):
+class LookupRequest(Confidential, frozen=True):
     """Whose card is this? By keyed hash; the number never leaves the till."""
 
     v: int
-    card_key: int
+    card_key: CardKey
 
 
 class Member(msgspec.Struct, array_like=True, frozen=True):
@@ -123,7 +143,7 @@ class Member(msgspec.Struct, array_like=True, frozen=True):
     `balance` counts the asking till's entries up to `included_seq`; the till adds its own later ones.
     """
 
-    account: int
+    account: Account
     tier: str | None = None
     card_kind: str | None = None
     segments: tuple[str, ...] = ()
@@ -131,16 +151,16 @@ class Member(msgspec.Struct, array_like=True, frozen=True):
     flags: tuple[str, ...] = ()
     birthday: str | None = None
     display_name: str | None = None
-    balance: int = 0  # hundredths, everywhere, at `as_of_ms`
-    as_of_ms: int = 0
-    included_seq: int = 0  # of the asking till's current epoch
+    balance: Signed = 0  # hundredths, everywhere, at `as_of_ms`
+    as_of_ms: Whole = 0
+    included_seq: Whole = 0  # of the asking till's current epoch
 
 
 class LookupReply(msgspec.Struct, array_like=True, frozen=True):
     """`member` is None for a card that the centre does not know."""
 
     member: Member | None
-    server_ms: int
+    server_ms: Whole
 
 
 class ManifestReply(msgspec.Struct, array_like=True, frozen=True):
@@ -167,12 +187,17 @@ def sync_signing_bytes(till: str, request: SyncRequest) -> bytes:
 
 
 def reply_signing_bytes(till: str, request: SyncRequest, reply: SyncReply) -> bytes:
-    """What the centre signs: the answer to THIS request, with the head of every downlink it moved."""
+    """What the centre signs: the answer to THIS request, with the head of every downlink it moved.
+
+    The request's session is part of it: an idle till sends the same head for hours, and yesterday's
+    answer must not pass for today's.
+    """
     heads = {item.bucket: (item.gseq, item.h) for item in reply.down}
     return b"kopilka-reply-1\0" + _encode(
         (
             till,
             reply.timeline,
+            request.session,
             request.head,
             reply.next_seq,
             reply.durable_seq,
@@ -212,5 +237,5 @@ def unpack(kind: type[T], body: bytes, max_bytes: int = MESSAGE_MAX_BYTES) -> T:
             raise WireError(f"a message of more than {max_bytes} bytes, or one that does not say its size")
         raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=max_bytes)
         return msgspec.msgpack.decode(raw, type=kind)
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+    except (zstandard.ZstdError, *UNREADABLE) as error:
         raise WireError(f"not a whole {kind.__name__}: {error}") from error
