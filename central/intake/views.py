@@ -26,7 +26,7 @@ from central.intake import accept
 from central.intake.accept import Refused
 from central.ledger import applier, grants
 from central.members import directory
-from central.rules import publishing
+from central.rules import publishing, store_settings
 from central.rules.models import Publication, PublicationFile
 from loyalty import wire
 
@@ -91,6 +91,7 @@ def sync(request: HttpRequest, till: str) -> HttpResponse:
     accepted = accept.accept(the_till, message)
     applier.apply_waiting(accepted.buckets)
     grants.place_due(the_till.store)
+    store_settings.keep_fresh(the_till.store)
     reply = wire.SyncReply(
         timeline=accepted.timeline,
         next_seq=accepted.next_seq,

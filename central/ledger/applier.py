@@ -73,7 +73,7 @@ def _apply_bucket(b: int, timeline: int) -> int:
     accounts = {row.account for row in waiting if row.account is not None}
     books.read(accounts)
     there = _already_in_ledger(b, waiting)
-    members = set(Account.objects.filter(b=b, account__in=accounts).values_list("account", flat=True))
+    homes = dict(Account.objects.filter(b=b, account__in=accounts).values_list("account", "home_store"))
     visits: dict[tuple[int, str], int] = defaultdict(int)
     stores = dict(Till.objects.filter(id__in={row.till for row in waiting}).values_list("id", "store_id"))
     for row in waiting:
@@ -81,12 +81,11 @@ def _apply_bucket(b: int, timeline: int) -> int:
             continue
         body = bytes(row.body)
         entry = ledger.parse(body)
-        _apply(books, entry, body, known_member=row.account in members)
+        _apply(books, entry, body, known_member=row.account in homes)
         if entry.kind == "SALE" and row.account is not None:
             visits[row.account, stores[row.till]] += 1
     books.save()
-    for (account, store), count in sorted(visits.items()):
-        _count_visits(b, account, store, count)
+    _count_visits(b, visits, homes)
     Account.objects.filter(b=b, account__in=accounts).update(due_s=0)  # placement looks again
     InboxEntry.objects.filter(pk__in=[row.pk for row in waiting]).update(applied=True)
     return len(waiting)
@@ -137,15 +136,24 @@ def _cover(books: Books, account: AccountBooks, entry: Entry) -> None:
     note(entry, OVERSPENT, f"{total} hundredths of a point were spent that were not held; booked as debt")
 
 
-def _count_visits(b: int, account: int, store: str, count: int) -> None:
-    """Count a store's visits; the account moves home when another store has more (placement.py)."""
-    row, _ = Visits.objects.get_or_create(b=b, account=account, store=store, defaults={"visits": 0})
-    row.visits += count
-    row.save()
-    home = Account.objects.filter(b=b, account=account).values_list("home_store", flat=True).first()
-    at_home = Visits.objects.filter(b=b, account=account, store=home).first() if home else None
-    if home is None or row.visits > (at_home.visits if at_home else 0):
-        Account.objects.filter(b=b, account=account).exclude(home_store=store).update(home_store=store)
+def _count_visits(b: int, visits: dict[tuple[int, str], int], homes: dict[int, str | None]) -> None:
+    """Count (account, store) -> visits; an account moves home when another store has more (placement.py)."""
+    accounts = {account for account, _ in visits}
+    rows = {(row.account, row.store): row for row in Visits.objects.filter(b=b, account__in=accounts)}
+    for (account, store), count in sorted(visits.items()):
+        row = rows.setdefault((account, store), Visits(b=b, account=account, store=store, visits=0))
+        row.visits += count
+        home = homes.get(account)
+        at_home = rows.get((account, home)) if home else None
+        if account in homes and store != home and row.visits > (at_home.visits if at_home else 0):
+            homes[account] = store
+            Account.objects.filter(b=b, account=account).update(home_store=store)
+    Visits.objects.bulk_create(
+        [rows[key] for key in sorted(visits)],
+        update_conflicts=True,
+        unique_fields=["b", "account", "store"],
+        update_fields=["visits"],
+    )
 
 
 def note(entry: Entry, code: str, detail: str) -> None:

@@ -4,7 +4,9 @@ A version is a manifest, encoded once, stored and signed as those very bytes, an
 sha256. Version n + 1 names the manifest of version n, so the line of publications cannot be bent
 afterwards. What a till checks before it believes any of it is in loyalty/manifest.py.
 
-The same files again are no new version: tills would activate nothing.
+The same files again are no new version: tills would activate nothing. But a manifest grows old, for a
+till must notice when somebody keeps it from hearing of a newer one; what has been in force for
+REFRESH_AFTER_S is therefore signed again with new dates, when a till syncs that reads it.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ CATALOG_CHANNEL = f"{manifest.CATALOG}.{GROUP}"
 KEYSET_VERSION = 1
 SOFT_EXPIRES_S = 30 * clock.DAY_S
 NOT_AFTER_S = 365 * clock.DAY_S
+REFRESH_AFTER_S = 10 * clock.DAY_S
 KEY_ID_DIGITS = 16
 
 
@@ -79,19 +82,48 @@ def publish(channel: str, files: Mapping[str, bytes], *, content_seq: int | None
 
     `content_seq` is a rulebook's own number, which must grow with every publication (rulebook.md §2).
     """
-    last = Publication.objects.select_for_update().filter(channel=channel).order_by("-version").first()
+    last = _locked(channel)
     refs = {
         name: FileRef(hashlib.sha256(content).hexdigest(), len(content)) for name, content in files.items()
     }
     if last is not None and manifest.parse(bytes(last.manifest)).files == refs:
         return Published(channel, last.version, new=False)
     _check(channel, refs, content_seq, last)
+    for name, content in files.items():
+        Blob.objects.get_or_create(sha256=refs[name].sha256, defaults={"content": content})
+    return Published(channel, _sign_next(channel, refs, content_seq, last), new=True)
+
+
+def keep_fresh(channels: tuple[str, ...]) -> None:
+    """Sign again what has been in force for long, so that a till can tell a quiet centre from a frozen one.
+
+    The files stay; only the version and the dates are new (ledger-sync.md §6, freeze).
+    """
+    stale_ms = clock.now_ms() - REFRESH_AFTER_S * 1000
+    for channel in channels:
+        found = newest(channel)
+        if found is not None and found.published_ms <= stale_ms:
+            with transaction.atomic():
+                last = _locked(channel)
+                if last is not None and last.published_ms <= stale_ms:
+                    _sign_next(channel, manifest.parse(bytes(last.manifest)).files, last.content_seq, last)
+
+
+def _locked(channel: str) -> Publication | None:
+    return Publication.objects.select_for_update().filter(channel=channel).order_by("-version").first()
+
+
+def _sign_next(
+    channel: str, refs: dict[str, FileRef], content_seq: int | None, last: Publication | None
+) -> int:
+    """Sign and store the version after `last`; the contents are there already. The new version."""
     now_s = clock.now_s()
+    version = last.version + 1 if last else 1
     raw = manifest.encode(
         Manifest(
             format=manifest.FORMAT,
             channel=channel,
-            version=last.version + 1 if last else 1,
+            version=version,
             prev_manifest_sha256=hashlib.sha256(bytes(last.manifest)).hexdigest() if last else None,
             engine_min=manifest.ENGINE_SEMANTICS,
             valid_from=now_s,
@@ -105,16 +137,19 @@ def publish(channel: str, files: Mapping[str, bytes], *, content_seq: int | None
     signature = home.channel_key.sign(wire.manifest_signing_bytes(raw))
     publication = Publication.objects.create(
         channel=channel,
-        version=last.version + 1 if last else 1,
+        version=version,
         manifest=raw,
         signatures={key_id: signature.hex() for key_id in channel_keys(home)},
         content_seq=content_seq,
         published_ms=clock.now_ms(),
     )
-    for name, content in files.items():
-        blob, _ = Blob.objects.get_or_create(sha256=refs[name].sha256, defaults={"content": content})
-        PublicationFile.objects.create(publication=publication, name=name, blob=blob)
-    return Published(channel, publication.version, new=True)
+    PublicationFile.objects.bulk_create(
+        [
+            PublicationFile(publication=publication, name=name, blob_id=ref.sha256)
+            for name, ref in refs.items()
+        ]
+    )
+    return version
 
 
 def _check(

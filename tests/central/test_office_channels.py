@@ -70,6 +70,26 @@ def test_the_same_content_is_no_new_version(office: Office) -> None:
     assert (first.version, again.version, again.new) == (1, 1, False)
 
 
+def test_what_is_long_in_force_is_signed_again_before_a_till_must_doubt_it(office: Office) -> None:
+    office.store(timezone="Europe/Berlin")
+    till = office.till()
+    publishing.publish(RULEBOOK, {"rulebook.json": b"one"}, content_seq=1)
+    office.days_pass(9)
+    assert till.sync().manifests == {"settings.S1": 1, RULEBOOK: 1}
+    office.days_pass(1)
+    assert till.sync().manifests == {"settings.S1": 2, RULEBOOK: 2}
+    found = verify(till, till.manifest(RULEBOOK))
+    assert till.file(found.files["rulebook.json"].sha256) == b"one"
+    assert found.valid_from == office.now_ms // 1000
+    assert till.sync().manifests == {"settings.S1": 2, RULEBOOK: 2}
+    office.days_pass(85)  # the change of March 2028 is now within two years
+    till.sync()
+    read = till.file(verify(till, till.manifest("settings.S1")).files["settings.json"].sha256)
+    assert settings.parse(read).offsets[-1][0] == int(datetime(2028, 3, 26, 1, tzinfo=UTC).timestamp())
+    with pytest.raises(publishing.PublishError):
+        publishing.publish(RULEBOOK, {"rulebook.json": b"other"}, content_seq=1)
+
+
 def test_a_rulebook_never_goes_back_in_seq(office: Office) -> None:
     publishing.publish(RULEBOOK, {"rulebook.json": b"seven"}, content_seq=7)
     for seq in (6, 7):

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def test_one_shop_from_nothing_to_a_sale_over_http(made: Path, tmp_path: Path) -
 
         def send(method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
             headers = {"Content-Type": wire.CONTENT_TYPE, **headers}
-            answer = session.request(method, url + path, data=body, headers=headers, timeout=WAIT_S)
+            answer = requests.request(method, url + path, data=body, headers=headers, timeout=WAIT_S)
             return answer.status_code, answer.content
 
         till = PretendTill.enrolled(code, send=send)
@@ -211,6 +212,12 @@ def test_one_shop_from_nothing_to_a_sale_over_http(made: Path, tmp_path: Path) -
         assert json.loads(till.file(sha256)) == RULEBOOK
         till.sell(1, earn=5_00)
         assert till.sync().next_seq == 2
+
+        till.sell(1, earn=1_00)
+        same = till.batch()
+        with ThreadPoolExecutor(8) as impatient:  # a proxy that repeats what is slow
+            replies = list(impatient.map(till.post, [same] * 8))
+        assert {(reply.next_seq, reply.session) for reply in replies} == {(3, replies[0].session)}
 
         assert status_of_a_post_that_claims(url, 10**9) == 413
         chunked = session.post(f"{url}/v1/enroll", data=iter([b"x"]), timeout=WAIT_S)
@@ -225,7 +232,7 @@ def test_one_shop_from_nothing_to_a_sale_over_http(made: Path, tmp_path: Path) -
         assert till.session not in errors
         assert "Warning" not in errors
     listed = json.loads(done(made, "till", "list", "--json"))
-    assert [(till["till"], till["received"], till["hub"]) for till in listed] == [("T1", 1, True)]
+    assert [(till["till"], till["received"], till["hub"]) for till in listed] == [("T1", 2, True)]
 
 
 def test_two_centres_on_one_port(made: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 from office import ANNA, Office
@@ -340,3 +341,8 @@ def test_the_database_itself_refuses_a_share_below_zero(till: PretendTill, anna:
         cursor.execute("UPDATE ledger_share SET points = -1")
     with connections["default"].cursor() as cursor, pytest.raises(Exception, match="balance_adds_up"):
         cursor.execute("UPDATE ledger_balance SET held = held + 1")
+
+
+def test_the_migrations_hold_what_the_models_say(office: Office) -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+    call_command("check", fail_level="WARNING")
