@@ -129,6 +129,7 @@ class ApiServer:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((host, port))
+        self._socket.listen()  # from now on a call waits until it is answered, and is not refused
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             api.app(),

@@ -17,6 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -225,7 +226,7 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     from agent.api import Api, ApiServer  # starlette and uvicorn load after the scanners are read
 
     server = ApiServer(Api(inbox, state.token()), config.api.host, config.api.port)
-    loop = threading.Thread(target=_loop, args=(till, stopping), name="till")
+    loop = threading.Thread(target=_loop, args=(till, stopping), name="till", daemon=True)
     loop.start()
     server.start()
     assert outside.sync is not None
@@ -346,5 +347,6 @@ def _notify(message: bytes) -> None:
         return
     import socket
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+    # Whoever started us may have stopped listening: that is no reason to stop selling.
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.sendto(message, address.replace("@", "\0", 1))

@@ -107,21 +107,27 @@ class TillBox:
     """`kopilka-agent` with a virtual scanner (a pty) and a virtual printer (a socket)."""
 
     def __init__(self, directory: Path, language: str) -> None:
-        self._directory = directory
         self._log = directory / "agent.log"
         self._notify = directory / "notify"
         self.state = directory / "till"
         self.scanner = VirtualScanner(directory / "scanner")
         self.printer = VirtualPrinter()
         self.config = directory / "agent.toml"
+        self._language = language
+        self._wrapped: Callable[[list[str]], list[str]] = list
+        self.use_scanner(self.scanner.url)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def use_scanner(self, url: str, wrapped: Callable[[list[str]], list[str]] = list) -> None:
+        """From the next start on: this scanner, and perhaps a command around the agent's."""
+        self._wrapped = wrapped
         self.config.write_text(
-            f'state_dir = "till"\nlanguage = "{language}"\n'
+            f'state_dir = "till"\nlanguage = "{self._language}"\n'
             "[api]\nport = 0\n"
-            f'[[scanners]]\nname = "scanner"\nurl = "{self.scanner.url}"\n'
+            f'[[scanners]]\nname = "scanner"\nurl = "{url}"\n'
             f'[printer]\nurl = "{self.printer.url}"\ncolumns = 48\n',
             encoding="utf-8",
         )
-        self._process: subprocess.Popen[bytes] | None = None
 
     def command(self, *words: str) -> Any:
         """Run a command of the agent and give back its JSON (a list, where it prints several lines)."""
@@ -143,7 +149,7 @@ class TillBox:
             ready.bind(str(self._notify))
             ready.settimeout(START_TIMEOUT_S)
             self._process = subprocess.Popen(
-                [_program("kopilka-agent"), "run", "--config", str(self.config)],
+                self._wrapped([_program("kopilka-agent"), "run", "--config", str(self.config)]),
                 env={**os.environ, "NOTIFY_SOCKET": str(self._notify)},
                 stdout=log,
                 stderr=log,
@@ -161,12 +167,16 @@ class TillBox:
         self._process.wait()
         self._process = None
 
-    def stop(self) -> None:
-        """Switch the till off, and put the devices away."""
+    def switch_off(self) -> None:
+        """SIGTERM, and wait."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(START_TIMEOUT_S)
             self._process = None
+
+    def stop(self) -> None:
+        """Switch the till off, and put the devices away."""
+        self.switch_off()
         self.scanner.close()
         self.printer.close()
 

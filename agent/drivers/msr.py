@@ -6,6 +6,10 @@ half a swipe for the whole, so track lines are held until the device has been
 quiet for SWIPE_WINDOW_MS. (Quiet, not "until the next line is there": a slow
 reader types track 2 for half a second.) Everything else passes at once, as a
 barcode. Sans-IO, like the framers.
+
+A combined reader may send a swipe without an Enter and a barcode right behind it,
+in one line: `%B...?4006381333931`. The last end sentinel parts the two. (One or two
+characters behind it are a check character that some readers pass on.)
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ SWIPE_WINDOW_MS = 150
 MAX_TRACKS = 3
 
 _TRACK_LINE = re.compile(r"[%;+].*\?\Z", re.DOTALL)
+_SWIPE_THEN_CODE = re.compile(r"((?:[%;+][^?]*\?){1,3})([^%;+?].{2,})\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ class SwipeAssembler:
     def feed(self, frame: Frame) -> list[Scan]:
         """The scans that are complete now."""
         self.heard(frame.at_ms)
+        both = _SWIPE_THEN_CODE.match(frame.text)
+        if both:
+            self._lines.append(Frame(both[1], frame.at_ms))
+            return [*self._flush(), Scan(both[2], "barcode", frame.at_ms)]
         if not _TRACK_LINE.match(frame.text):
             return [*self._flush(), Scan(frame.text, "barcode", frame.at_ms)]
         self._lines.append(frame)

@@ -128,6 +128,7 @@ def till_list(as_json: bool) -> None:
             "state": line.word,
             "last_sync": line.last_sync.isoformat(timespec="seconds") if line.last_sync else None,
             "received": line.received,
+            "head": line.head,
             "pending": line.pending,
             "rulebook": line.rulebook,
             "rulebook_newest": line.rulebook_newest,

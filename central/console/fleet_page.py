@@ -26,7 +26,10 @@ LATE = gettext_noop("no word for more than a day")
 
 @dataclass(frozen=True, slots=True)
 class TillLine:
-    """One till on the page. `rulebook` = version in force there, None = not told; `word` is a msgid."""
+    """One till on the page. `rulebook` = version in force there, None = not told; `word` is a msgid.
+
+    `received` and `head` (hex) are how many entries of its log are here, and the chain's hash after them.
+    """
 
     id: str
     store: str
@@ -35,6 +38,7 @@ class TillLine:
     mood: str  # good | warn | bad | none: colours the word
     last_sync: datetime | None
     received: int
+    head: str
     pending: int | None
     rulebook: int | None
     rulebook_newest: int | None
@@ -72,6 +76,7 @@ def _line(till: Till, newest: int | None) -> TillLine:
         mood=mood,
         last_sync=clock.utc(cursor.last_sync_ms) if cursor and cursor.last_sync_ms else None,
         received=cursor.next_seq - 1 if cursor else 0,
+        head=bytes(cursor.head).hex() if cursor else "",
         # The till counted before it sent; what came with that batch no longer waits there.
         pending=max(0, told - (cursor.next_seq - cursor.last_first_seq))
         if cursor and isinstance(told, int)

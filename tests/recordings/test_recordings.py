@@ -35,8 +35,8 @@ json.dump({"states": states, "scans": scans}, sys.stdout)
 """
 
 
-def read(recording: Recording, grab: str = "grab") -> dict[str, object]:
-    command = [sys.executable, "-c", READ_SCANS, recording.url, "1", grab]
+def read(recording: Recording, grab: str = "grab", scans: int = 1) -> dict[str, object]:
+    command = [sys.executable, "-c", READ_SCANS, recording.url, str(scans), grab]
     done = subprocess.run(recording.command(command), capture_output=True, timeout=60, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, object] = json.loads(done.stdout)
@@ -58,7 +58,8 @@ def test_a_swipe_typed_in_two_lines() -> None:
 @needs_umockdev
 @pytest.mark.skipif(not RECORDED.here, reason="the shared recordings do not lie beside this checkout")
 def test_a_scanner_recorded_from_a_real_kernel() -> None:
-    assert read(RECORDED) == {"states": ["online"], "scans": [["%B1234^Ab?4006381333931", "barcode"]]}
+    scans = [["%B1234^Ab?", "track2"], ["4006381333931", "barcode"]]
+    assert read(RECORDED, scans=2) == {"states": ["online"], "scans": scans}
 
 
 @pytest.mark.parametrize("name", sorted(files()))

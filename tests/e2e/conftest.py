@@ -1,0 +1,37 @@
+"""A centre and tills as real processes, on files and sockets of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.demo.stage import Office, TillBox, data_file
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """A centre with the demo's store, goods, rules and members."""
+    office = Office(tmp_path)
+    office.command("init")
+    office.command("store", "add", "S1", "Магазин у дома")
+    office.command("import", "templates", data_file("templates.json"))
+    office.command("import", "goods", data_file("goods.json"))
+    office.command("rulebook", "publish", data_file("rulebook-1.json"))
+    office.command("import", "members", data_file("members.csv"))
+    office.start()
+    yield office
+    office.stop()
+
+
+@pytest.fixture
+def till(office: Office, tmp_path: Path) -> Iterator[TillBox]:
+    """An enrolled till that runs and has synced once."""
+    box = TillBox(tmp_path, "ru")
+    code = office.command("till", "add", "S1")["code"]
+    box.command("enroll", "--server", office.url, "--code", code)
+    box.start()
+    box.command("sync", "now")
+    yield box
+    box.stop()
