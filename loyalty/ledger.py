@@ -263,6 +263,7 @@ def void_postings(
 # document's hash) is left out of each entry. Working on the raw array keeps fields we do not know.
 
 _DERIVED = (0, 1, 2, 7)  # till, epoch, seq, document_sha256
+_BEFORE_DIGEST = 4  # fields that travel and stand before the document's hash
 
 
 def strip(body: bytes) -> list[Any]:
@@ -276,9 +277,13 @@ def strip(body: bytes) -> list[Any]:
 
 def restore(fields: Sequence[Any], till: str, epoch: int, seq: int, document: bytes | None) -> bytes:
     """The canonical bytes again. Raises LedgerError where `fields` is no entry."""
+    if len(fields) < _BEFORE_DIGEST:
+        raise LedgerError(f"not an entry: {len(fields)} fields arrived")
     digest = hashlib.sha256(document).digest() if document is not None else None
     try:
-        body = CANONICAL_VERSION + _encode([till, epoch, seq, *fields[:4], digest, *fields[4:]])
+        body = CANONICAL_VERSION + _encode(
+            [till, epoch, seq, *fields[:_BEFORE_DIGEST], digest, *fields[_BEFORE_DIGEST:]]
+        )
     except (RecursionError, OverflowError) as error:
         raise LedgerError(f"not an entry: {error}") from error
     parse(body)
