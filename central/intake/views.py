@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import msgspec
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -121,7 +121,8 @@ def lookup(request: HttpRequest, till: str) -> HttpResponse:
     account = directory.by_card_key(message.card_key)
     if account is not None:
         grants.place_account(the_till.store, account.account)
-    member = directory.member(account) if account else None
+    with transaction.atomic():
+        member = directory.member(account, the_till) if account else None
     return _answer(wire.LookupReply(member, clock.now_ms()))
 
 

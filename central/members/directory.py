@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from central import clock
+from central.fleet.models import Till, TillCursor
+from central.intake.models import InboxEntry
 from central.ledger.models import Balance
 from central.members import numbers
 from central.members.models import Account, Card
@@ -28,8 +30,13 @@ def by_number(number: str) -> Account | None:
     return None if key is None else by_card_key(key)
 
 
-def member(account: Account) -> wire.Member:
-    """What a till may know of a member (ledger-sync.md §2), the balance as of now included."""
+def member(account: Account, asking: Till) -> wire.Member:
+    """What `asking` may know of a member (ledger-sync.md §2), with the balance as of now.
+
+    `included_seq` says which of the till's own entries that balance counts, so that the till
+    adds the later ones and no entry counts twice. Call it inside a transaction: the balance
+    and the position must be of one moment.
+    """
     balance = Balance.objects.filter(b=account.b, account=account.account).first()
     return wire.Member(
         account=account.account,
@@ -39,4 +46,18 @@ def member(account: Account) -> wire.Member:
         flags=(FLAG_DEBT,) if balance and balance.debt < 0 else (),
         balance=balance.held + balance.debt if balance else 0,
         as_of_ms=clock.now_ms(),
+        included_seq=_included_seq(asking, account.b),
     )
+
+
+def _included_seq(till: Till, b: int) -> int:
+    """The last entry of a till's log whose points the ledger of bucket `b` surely has."""
+    waiting = (
+        InboxEntry.objects.filter(till=till.id, epoch=till.epoch, b=b, applied=False)
+        .order_by("seq")
+        .values_list("seq", flat=True)
+        .first()
+    )
+    if waiting is not None:
+        return waiting - 1
+    return TillCursor.objects.get(till=till).next_seq - 1

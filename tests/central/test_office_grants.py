@@ -58,6 +58,22 @@ def test_the_first_store_that_asks_becomes_home(office: Office) -> None:
     assert (first.held(anna), second.held(anna)) == (0, 135_00)
 
 
+def test_a_balance_says_which_of_the_tills_own_entries_it_counts(office: Office) -> None:
+    office.store()
+    anna = office.member(points="150.00", home="S1")
+    till = office.till()
+    till.sync()
+    (lot,) = till.lots(anna)
+    till.sell(anna, spend=[Spent(lot, 50_00)])
+    before = till.lookup(card_key(ANNA))
+    assert before is not None
+    assert (before.balance, before.included_seq) == (150_00, 0)  # the sale is not here yet
+    till.sync()
+    after = till.lookup(card_key(ANNA))
+    assert after is not None
+    assert (after.balance, after.included_seq) == (100_00, 1)
+
+
 def test_asking_and_syncing_again_grants_nothing_more(office: Office) -> None:
     office.store()
     anna = office.member(home="S1")
