@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml scripts/setup.sh
 
 MO := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/*.po))
 %.mo: %.po | $(STAMP)
-	@$(BIN)/pybabel -q compile --statistics -i $< -o $@ 2>/dev/null || $(BIN)/pybabel compile -i $< -o $@
+	@$(BIN)/pybabel -q compile -i $< -o $@
 
 demo: $(STAMP) $(MO) ## play a shift: a centre, a till, a virtual scanner and printer
 	@$(BIN)/kopilka-agent demo
@@ -34,7 +34,7 @@ types: $(STAMP)
 	@$(BIN)/mypy
 
 imports: $(STAMP)
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 
 clean: ## remove what make built
 	rm -rf $(VENV) demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -43,5 +43,12 @@ def test_a_barcode_after_a_swipe_ends_it() -> None:
     assert assembler.feed(Frame("4607", 20)) == [Scan(T2, "track2", 0), Scan("4607", "barcode", 20)]
 
 
+def test_a_swipe_and_a_barcode_in_one_line_are_two() -> None:
+    assembler = SwipeAssembler()
+    line = Frame("%B1234^Ab?4006381333931", 5)
+    assert assembler.feed(line) == [Scan("%B1234^Ab?", "track2", 5), Scan("4006381333931", "barcode", 5)]
+    assert assembler.due_ms is None
+
+
 def test_a_scan_hides_its_text() -> None:
     assert "9912" not in repr(Scan(T2, "track2", 0))
