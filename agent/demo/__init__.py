@@ -22,7 +22,7 @@ def play(keep: Path | None) -> int:
     """Play the shift; pictures go to ./demo-out. Returns the exit code."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="kopilka-demo-") as temporary:
         directory = keep or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)

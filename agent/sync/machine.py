@@ -8,6 +8,10 @@
                       ▲                                                                 │
                       └──────────────────────── nothing left ◄──────────────────────────┘
 
+At every stage one kind of answer is waited for (`_Stage`); any other event is an echo of
+something given up, and does nothing. `Failed` (the disk is full, the till is too busy) is
+the exception: it ends any stage, and the machine backs off and begins anew.
+
 The hands (client.py) carry requests; `Apply` is executed by the till's thread, which
 owns ledger.db; only then does the machine go on. So a crash at any point is either
 "did not happen" or "will be said again", and the centre has a word for a repeat.
@@ -15,13 +19,15 @@ owns ledger.db; only then does the machine go on. So a crash at any point is eit
 **Rules.** One sync in flight. The cursor is the server's: after any doubt the machine
 forgets what it thought and loads again from what ledger.db says was acknowledged.
 Back-off is full jitter, 1 s … 10 min, and survives a restart; `min_delay_s` of the
-centre is obeyed. A refusal that needs a person stops syncing, never selling.
+centre is obeyed, up to an hour. A refusal that needs a person is tried again at the
+slowest pace, and never stops selling. What brought nothing forward is not repeated at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TypeAlias
 
 import msgspec
@@ -31,14 +37,15 @@ from loyalty.wire import DownItem, Refusal, SyncReply, SyncRequest
 
 BACKOFF_FIRST_MS = 1_000
 BACKOFF_MAX_MS = 600_000
+OBEYED_MAX_S = 3_600  # longest pause that a centre may order; one that orders more is broken
 
 
 @dataclass(frozen=True, slots=True)
 class BatchToSend:
-    """What ledger.db has for the centre. `till_status` is what the office's page shows."""
+    """What ledger.db has for the centre. `status` is what the office's page shows."""
 
     epoch: int
-    session: str
+    session: str = field(repr=False)
     first_seq: int
     prev: bytes
     bodies: tuple[bytes, ...]
@@ -94,7 +101,14 @@ class Applied:
     moved: int
 
 
-Event: TypeAlias = Woken | BatchLoaded | Replied | Refused | Unreachable | Applied
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The till could not do what an effect asked: no room on the disk, too busy, a fault of ours."""
+
+    reason: str
+
+
+Event: TypeAlias = Woken | BatchLoaded | Replied | Refused | Unreachable | Applied | Failed
 
 # ----------------------------------------------------------------------------- effects
 
@@ -118,7 +132,7 @@ class Apply:
     """For the till's thread: cursors, session and downlink of a reply that was verified."""
 
     timeline: int
-    session: str
+    session: str = field(repr=False)
     next_seq: int
     durable_seq: int
     server_ms: int
@@ -134,11 +148,14 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait for a wake-up, but no longer than a time drawn evenly from [low, high]."""
+    """Wait for a wake-up, but no longer than a time drawn evenly from [low, high].
+
+    For the first `deaf_ms` a new sale does not end it (back-off, the centre's wish); a person does.
+    """
 
     low_ms: int
     high_ms: int
-    until_woken: bool = True  # False: not even a new sale shortens it (back-off)
+    deaf_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +184,13 @@ Effect: TypeAlias = LoadBatch | PostSync | Apply | Fetch | Sleep | NoteRetry | L
 _HARD = {wire.FORK, wire.EPOCH, wire.TIMELINE, "TOO_OLD"}
 
 
+class _Stage(Enum):
+    IDLE = auto()
+    LOADING = auto()
+    POSTED = auto()
+    APPLYING = auto()
+
+
 class SyncMachine:
     """See the top of this file. `sign` and `is_ours` are the till's key and its trust in the centre's."""
 
@@ -181,32 +205,37 @@ class SyncMachine:
         self._sign = sign
         self._is_ours = is_ours
         self.interval_s = interval_s
+        self._stage = _Stage.IDLE
         self._limit = wire.BATCH_ENTRIES
         self._attempt = 0
-        self._request: SyncRequest | None = None  # in flight
+        self._request: SyncRequest | None = None  # the one in flight, or being applied
         self._reply: SyncReply | None = None  # verified, being applied
-        self._versions: dict[str, int] = {}
 
     def step(self, event: Event) -> list[Effect]:
         """What to do after `event`. An event that nobody waits for any more does nothing."""
-        match event:
-            case Woken():
-                return [LoadBatch(self._limit)] if self._request is None else []
-            case BatchLoaded(batch):
+        match (self._stage, event):
+            case (_Stage.IDLE, Woken()):
+                return [self._load()]
+            case (_Stage.LOADING, BatchLoaded(batch)):
                 return self._send(batch)
-            case Replied(reply) if self._request is not None:
-                return self._judge(self._request, reply)
-            case Refused() if self._request is not None:
-                return self._refused(event)
-            case Unreachable(reason) if self._request is not None:
+            case (_Stage.POSTED, Replied(reply)):
+                return self._judge(reply)
+            case (_Stage.POSTED, Refused() as refused):
+                return self._refused(refused)
+            case (_Stage.POSTED, Unreachable(reason)):
                 return self._back_off("unreachable", reason)
-            case Applied(moved) if self._reply is not None:
-                return self._go_on(self._reply, moved)
+            case (_Stage.APPLYING, Applied(moved)):
+                return self._go_on(moved)
+            case (_, Failed(reason)):
+                return self._back_off("failed_here", reason)
         return []
+
+    def _load(self) -> LoadBatch:
+        self._stage, self._request, self._reply = _Stage.LOADING, None, None
+        return LoadBatch(self._limit)
 
     def _send(self, batch: BatchToSend) -> list[Effect]:
         self._attempt = batch.retry_attempt
-        self._versions = batch.versions
         unsigned = SyncRequest(
             v=wire.WIRE_VERSION,
             epoch=batch.epoch,
@@ -223,17 +252,19 @@ class SyncMachine:
         )
         signature = self._sign(wire.sync_signing_bytes(self._till, unsigned))
         self._request = msgspec.structs.replace(unsigned, signature=signature)
+        self._stage = _Stage.POSTED
         return [PostSync(self._request)]
 
-    def _judge(self, request: SyncRequest, reply: SyncReply) -> list[Effect]:
-        if not self._is_ours(request, reply):
+    def _judge(self, reply: SyncReply) -> list[Effect]:
+        assert self._request is not None
+        if not self._is_ours(self._request, reply):
             return self._back_off("not_trusted", "the reply is not signed by this programme's centre")
-        sent = request.first_seq + len(request.entries)
-        if reply.next_seq > sent:
+        written = self._request.first_seq + len(self._request.entries)
+        if reply.next_seq > written:
             return self._back_off(
-                wire.GAP, f"the centre expects {reply.next_seq}, this till wrote up to {sent}"
+                wire.GAP, f"the centre expects {reply.next_seq}, this till wrote up to {written - 1}"
             )
-        self._reply = reply
+        self._stage, self._reply = _Stage.APPLYING, reply
         return [
             LinkUp(),
             Apply(
@@ -246,46 +277,48 @@ class SyncMachine:
             ),
         ]
 
-    def _go_on(self, reply: SyncReply, moved: int) -> list[Effect]:
-        full = self._request is not None and len(self._request.entries) >= self._limit
-        self._request = self._reply = None
+    def _go_on(self, moved: int) -> list[Effect]:
+        request, reply = self._request, self._reply
+        assert request is not None
+        assert reply is not None
         self._attempt = 0
-        self._limit = wire.BATCH_ENTRIES
         newer = {
             channel: version
             for channel, version in reply.manifests.items()
-            if version > self._versions.get(channel, 0)
+            if version > request.versions.get(channel, 0)
         }
         effects: list[Effect] = [Fetch(newer)] if newer else []
-        if full or moved:
-            # More to say, or perhaps more to hear (the downlink comes in slices). A downlink
-            # that stopped at a kind we do not know moves nothing, so this cannot spin.
-            return [*effects, LoadBatch(self._limit)]
-        pause_ms = max(self.interval_s, reply.min_delay_s) * 1000
-        return [*effects, Sleep(pause_ms, pause_ms)]
+        taken = reply.next_seq - request.first_seq
+        left = taken < len(request.entries) or len(request.entries) >= self._limit
+        if (left and taken > 0) or moved:
+            # More to say, or perhaps more to hear (the downlink comes in slices). A centre that took
+            # nothing, or a downlink that stopped at a kind we do not know, moves nothing: no spinning.
+            return [*effects, self._load()]
+        self._limit = wire.BATCH_ENTRIES
+        delay_s = min(reply.min_delay_s, OBEYED_MAX_S)
+        pause_ms = max(self.interval_s, delay_s) * 1000
+        return [*effects, self._rest(pause_ms, pause_ms, delay_s * 1000)]
 
     def _refused(self, event: Refused) -> list[Effect]:
+        assert self._request is not None
         code = event.refusal.code if event.refusal else f"http_{event.status}"
         detail = event.refusal.detail if event.refusal else f"the centre answered {event.status}"
-        if event.status == 413 and self._limit > 1:
-            self._request = None
-            self._limit //= 2
-            return [LoadBatch(self._limit)]
+        sent = len(self._request.entries)
+        if event.status == 413 and sent > 1:
+            self._limit = sent // 2
+            return [self._load()]
         if code in _HARD:
-            self._request = None
-            return [LinkDown(code, detail), Sleep(BACKOFF_MAX_MS, BACKOFF_MAX_MS, until_woken=False)]
+            return [LinkDown(code, detail), self._rest(BACKOFF_MAX_MS, BACKOFF_MAX_MS, BACKOFF_MAX_MS)]
         if event.retry_after_s is not None:
-            self._request = None
-            low_ms = event.retry_after_s * 1000
-            return [LinkDown(code, detail), Sleep(low_ms, 2 * low_ms, until_woken=False)]
+            low_ms = min(max(event.retry_after_s, 1), OBEYED_MAX_S) * 1000
+            return [LinkDown(code, detail), self._rest(low_ms, 2 * low_ms, 2 * low_ms)]
         return self._back_off(code, detail)
 
     def _back_off(self, word: str, detail: str) -> list[Effect]:
-        self._request = self._reply = None
         self._attempt += 1
         high_ms = min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** min(self._attempt, 20))
-        return [
-            LinkDown(word, detail),
-            NoteRetry(self._attempt),
-            Sleep(0, high_ms, until_woken=False),
-        ]
+        return [LinkDown(word, detail), NoteRetry(self._attempt), self._rest(0, high_ms, high_ms)]
+
+    def _rest(self, low_ms: int, high_ms: int, deaf_ms: int) -> Sleep:
+        self._stage, self._request, self._reply = _Stage.IDLE, None, None
+        return Sleep(low_ms, high_ms, deaf_ms)

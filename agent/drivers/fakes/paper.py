@@ -57,7 +57,9 @@ class Slip:
 
 
 def _as_text(line: PaperLine, columns: int) -> str:
-    return " " * _indent(line.align, line.cells, columns) + "".join(run.text for run in line.runs).rstrip()
+    # In text a wide letter takes one place like any other, so the middle is found by letters, not cells.
+    text = "".join(run.text for run in line.runs)
+    return " " * _indent(line.align, len(text), columns) + text.rstrip()
 
 
 def _indent(align: Align, width: int, whole: int) -> int:
