@@ -29,21 +29,43 @@ class FileError(Exception):
 
 
 def open_writer(path: Path, schema: str, *, synchronous: str = "FULL") -> sqlite3.Connection:
-    """The one writing connection to `path`, brought to the newest `schema` ("ledger" or "snapshot")."""
-    versions = sorted(SCHEMA.glob(f"{schema}_v*.sql"), key=lambda file: int(file.stem.rpartition("_v")[2]))
+    """The one writing connection to `path`, brought to the newest `schema` ("ledger" or "snapshot").
+
+    A file of an older schema is copied beside itself (`ledger.db.v1`) before it is changed; where that
+    fails it is as it was. Raises FileError.
+    """
     fresh = not path.exists() or path.stat().st_size == 0
+    connection = None
     try:
         connection = _connect(path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         (present,) = connection.execute("PRAGMA user_version").fetchone()
+        _upgrade(connection, path, schema, present, fresh=fresh)
     except sqlite3.Error as error:
+        _close(connection)
         raise FileError(
             N_("{path} cannot be used ({why}); restore it from a backup", path=path, why=error)
         ) from error
+    except BaseException:
+        _close(connection)
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can only read. Raises FileError where there is nothing to read."""
+    if not path.is_file():
+        raise FileError(N_("there is no file {path}", path=path))
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path, schema: str, present: int, *, fresh: bool) -> None:
+    versions = sorted(SCHEMA.glob(f"{schema}_v*.sql"), key=lambda file: int(file.stem.rpartition("_v")[2]))
     if present > len(versions):
-        connection.close()
         raise FileError(
             N_(
                 "{path} was written by a newer Kopilka (schema {got}); update this agent",
@@ -55,14 +77,11 @@ def open_writer(path: Path, schema: str, *, synchronous: str = "FULL") -> sqlite
         if not fresh:
             _backup(connection, path.with_name(f"{path.name}.v{present}"))
         _migrate(connection, schema, versions)
-    return connection
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can only read."""
-    connection = _connect(path)
-    connection.execute("PRAGMA query_only = ON")
-    return connection
+def _close(connection: sqlite3.Connection | None) -> None:
+    if connection is not None:
+        connection.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -6,34 +6,49 @@ its link in the chain are computed inside the transaction, so there is never a g
 and never a fork of our own making. Whoever speaks (screen, printer, reply) speaks
 after `append` has returned.
 
-**Who.** The till's thread is the only writer. The sync thread reads batches through
-a `Reader` of its own.
+**Who.** The till's thread is the only writer. Others (the sync thread, a command) read
+through a `Reader` of their own.
 
-**Disk full.** SQLite rolls the whole transaction back; `DiskFull` is raised, the
+**Trouble.** Every failure of the file comes as `LedgerFault`, and nothing was written.
+`DiskFull` is the one that mends itself: SQLite rolls the whole transaction back, the
 sale is as it was, and the same call succeeds once there is room.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from agent.offline import files
 from loyalty import ledger
-from loyalty.ledger import Entry, LotTerms, Spent
+from loyalty.decoding import UNREADABLE
+from loyalty.ledger import Entry, LedgerError, LotTerms, Spent
 from loyalty.sale import Offer
 from loyalty.texts import N_, Text
 from loyalty.wire import DownItem, EnrollReply
 
+log = logging.getLogger(__name__)
+
 OFFER_VERSION = b"\x01"
+UNREADABLE_KIND = "?"  # a message of the centre in a form of later days
+# A file that cannot be written, grown, or made durable: what a full or failing disk says.
+_DISK_SAYS_NO = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
 ENROLLED_ALREADY = N_("this till is enrolled already; a new till needs an empty state directory")
 _encode = msgspec.msgpack.Encoder().encode
@@ -70,7 +85,7 @@ class Uplink:
 
     epoch: int
     timeline: int
-    session: str
+    session: str = field(repr=False)
     acked_seq: int
     durable_seq: int
     server_ms: int
@@ -289,7 +304,7 @@ class Reader:
         row = self._db.execute(
             "SELECT e.body FROM document d JOIN entry e USING (epoch, seq) WHERE d.sale_id = ?", (sale_id,)
         ).fetchone()
-        return ledger.parse(row[0]) if row else None
+        return _parse_entry(row[0]) if row else None
 
     def corrected(self, entry_id: str) -> bool:
         """Is there an entry that takes this one back?"""
@@ -304,7 +319,7 @@ class Reader:
         return sum(
             posting.points
             for (body,) in rows
-            for posting in ledger.parse(body).postings
+            for posting in _parse_entry(body).postings
             if ledger.is_balance(posting.account)
         )
 
@@ -320,26 +335,45 @@ class Reader:
         rows = self._db.execute(
             "SELECT body, h FROM entry ORDER BY epoch DESC, seq DESC LIMIT ?", (limit,)
         ).fetchall()
-        return [(ledger.parse(body), h) for body, h in rows]
+        return [(_parse_entry(body), h) for body, h in rows]
 
     def verify(self, till: str) -> int:
-        """Walk every chain from its beginning; the number of entries. Raises LedgerFault at the first lie."""
-        head, epoch_now, count = b"", None, 0
-        for epoch, seq, body, h in self._db.execute(
-            "SELECT epoch, seq, body, h FROM entry ORDER BY epoch, seq"
-        ):
+        """Walk every chain from its beginning, or from where it was pruned; the number of entries.
+
+        Each entry is what was written (its hash), none is missing, each receipt is the one that its
+        entry names, and nothing is gone that the centre has acknowledged. Raises LedgerFault at the
+        first lie.
+        """
+        count, epoch_now, last, head = 0, -1, 0, b""
+        rows = self._db.execute(
+            "SELECT e.epoch, e.seq, e.body, e.h, d.body FROM entry e LEFT JOIN document d USING (epoch, seq)"
+            " ORDER BY e.epoch, e.seq"
+        )
+        for epoch, seq, body, h, document in rows:
             if epoch != epoch_now:
-                epoch_now, expected = epoch, 1
-                head = ledger.genesis(till, epoch)
-            if seq != expected:
-                raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{epoch}-{expected}"))
-            head = ledger.link(head, body)
+                epoch_now = epoch
+                last, head = self._chain_start(till, epoch)
+            ident = f"{till}-{epoch}-{seq}"
+            if seq != last + 1:
+                raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{epoch}-{last + 1}"))
+            last, head, count = seq, ledger.link(head, body), count + 1
             if head != h:
-                raise LedgerFault(
-                    N_("entry {id} is not what was written: its hash differs", id=f"{till}-{epoch}-{seq}")
-                )
-            expected, count = seq + 1, count + 1
+                raise LedgerFault(N_("entry {id} is not what was written: its hash differs", id=ident))
+            digest = hashlib.sha256(document).digest() if document is not None else None
+            if digest != _parse_entry(body).document_sha256:
+                raise LedgerFault(N_("the receipt of entry {id} is not the one that was sold", id=ident))
+        uplink = self.uplink()
+        newest = max(self.head(uplink.epoch, till)[0], self._chain_start(till, uplink.epoch)[0])
+        if newest < uplink.acked_seq:
+            raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{uplink.epoch}-{newest + 1}"))
         return count
+
+    def _chain_start(self, till: str, epoch: int) -> tuple[int, bytes]:
+        """(seq, hash) after which the entries of an epoch lie here: 0, or the end of what was pruned."""
+        row = self._db.execute(
+            "SELECT to_seq, h FROM pruned WHERE epoch = ? ORDER BY to_seq DESC LIMIT 1", (epoch,)
+        ).fetchone()
+        return (row[0], row[1]) if row else (0, ledger.genesis(till, epoch))
 
     def channel_version(self, channel: str) -> int:
         """The highest version of a channel that was ever in force here (0 = none)."""
@@ -375,10 +409,12 @@ class LedgerDb(Reader):
         try:
             with files.transaction(self._db):
                 yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) in _DISK_SAYS_NO:
                 raise DiskFull(N_("there is no room on the disk of {path}", path=self.path)) from error
-            raise
+            raise LedgerFault(N_("{path}: {why}", path=self.path, why=error)) from error
+        except (LedgerError, OverflowError) as error:
+            raise LedgerFault(N_("this cannot be written: {why}", why=error)) from error
 
     # -- enrolment
 
@@ -421,6 +457,9 @@ class LedgerDb(Reader):
             last, head = self.head(epoch, till)
             entry, document = build(Place(till, epoch, last + 1))
             body = ledger.canonical(entry)
+            digest = hashlib.sha256(document).digest() if document is not None else None
+            if (entry.epoch, entry.seq, entry.document_sha256) != (epoch, last + 1, digest):
+                raise LedgerFault(N_("entry {id} was not made for its place and receipt", id=entry.id))
             written = Written(entry, ledger.link(head, body))
             self._db.execute(
                 "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -448,7 +487,10 @@ class LedgerDb(Reader):
             )
 
     def save_hold(self, hold: Hold) -> None:
-        """Promise parcels to a sale, instead of whatever it was promised before."""
+        """Promise parcels to a sale, instead of whatever it was promised before.
+
+        Raises LedgerFault where they are not here, or promised to another sale.
+        """
         offer = hold.offer
         account = offer.customer.account if offer.customer else None
         with self._transaction():
@@ -468,6 +510,14 @@ class LedgerDb(Reader):
                 "INSERT INTO hold_parcel VALUES (?, ?, ?, ?)",
                 [(account, piece.lot, hold.sale_id, piece.points) for piece in offer.spends],
             )
+            (over,) = self._db.execute(
+                "SELECT count(*) FROM hold_parcel mine LEFT JOIN parcel p USING (account, lot)"
+                " WHERE mine.sale_id = ? AND coalesce(p.points, 0) < ("
+                " SELECT sum(points) FROM hold_parcel h WHERE h.account = mine.account AND h.lot = mine.lot)",
+                (hold.sale_id,),
+            ).fetchone()
+            if over:
+                raise LedgerFault(N_("sale {id} is promised more points than lie here", id=hold.sale_id))
 
     def release_hold(self, sale_id: str) -> None:
         """The sale's parcels may be promised to others again."""
@@ -479,9 +529,12 @@ class LedgerDb(Reader):
         self._db.execute("DELETE FROM hold WHERE sale_id = ?", (sale_id,))
 
     def note_print(self, epoch: int, seq: int, at_s: int, outcome: str) -> None:
-        """Remember how an attempt to print ended."""
-        with self._transaction():
-            self._note_print(epoch, seq, at_s, outcome)
+        """Remember how an attempt to print ended; without room for it the slip is offered once more."""
+        try:
+            with self._transaction():
+                self._note_print(epoch, seq, at_s, outcome)
+        except DiskFull as error:
+            log.warning("how the slip of entry %d-%d was printed is not noted: %s", epoch, seq, error)
 
     def _note_print(self, epoch: int, seq: int, at_s: int, outcome: str) -> None:
         self._db.execute(
@@ -532,8 +585,9 @@ class LedgerDb(Reader):
     ) -> int:
         """Apply a verified reply: cursors, session, and the downlink in order. How many grants came in.
 
-        A message already applied changes nothing. An unknown kind stops its bucket
-        there: selling and earning go on (ledger-sync.md §5.8).
+        A message already applied changes nothing. An unknown kind stops its bucket there: what comes
+        behind it waits, the other buckets, selling and earning go on (ledger-sync.md §5.8). Raises
+        LedgerFault for a message out of order or one that cannot be booked; then nothing was applied.
         """
         applied = 0
         with self._transaction():
@@ -550,11 +604,16 @@ class LedgerDb(Reader):
                     now_s,
                 ),
             )
+            stopped: set[int] = set()
             for item in down:
-                applied += self._apply_down(till, uplink.timeline, item)
+                if item.bucket not in stopped:
+                    new = self._apply_down(till, uplink.timeline, item)
+                    applied += new or 0
+                    stopped |= {item.bucket} if new is None else set()
         return applied
 
-    def _apply_down(self, till: str, timeline: int, item: DownItem) -> int:
+    def _apply_down(self, till: str, timeline: int, item: DownItem) -> int | None:
+        """1 = applied, 0 = known already, None = this bucket stops here until the agent is updated."""
         gseq, head = self.down_head(item.bucket, till, timeline)
         if item.gseq <= gseq:
             return 0
@@ -567,14 +626,14 @@ class LedgerDb(Reader):
                     last=gseq,
                 )
             )
-        entry = ledger.parse(item.body)
-        if entry.kind != "GRANT":
+        entry = _known_grant(item.body)
+        if isinstance(entry, str):
             self._db.execute(
                 "INSERT INTO down_cursor VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (bucket) DO UPDATE SET stopped_by = excluded.stopped_by",
-                (item.bucket, gseq, head, entry.kind),
+                (item.bucket, gseq, head, entry),
             )
-            return 0
+            return None
         self._db.execute(
             "INSERT INTO downlink VALUES (?, ?, ?, ?)", (item.bucket, item.gseq, item.body, item.h)
         )
@@ -587,8 +646,8 @@ class LedgerDb(Reader):
         return 1
 
     def note_retry(self, attempt: int) -> None:
-        """Keep the back-off over a restart."""
-        with self._transaction():
+        """Keep the back-off over a restart; without room for it a restarted till is only less patient."""
+        with suppress(DiskFull), self._transaction():
             self._db.execute("UPDATE uplink SET retry_attempt = ?", (attempt,))
 
     def note_channel(self, channel: str, version: int, manifest_sha256: str, now_s: int) -> None:
@@ -607,12 +666,31 @@ def _hold(row: tuple[str, bytes, int, int, bytes]) -> Hold:
     return Hold(sale_id, body_sha256, at_s, opened_s, _parse_offer(offer))
 
 
+def _parse_entry(body: bytes) -> Entry:
+    try:
+        return ledger.parse(body)
+    except LedgerError as error:
+        raise LedgerFault(N_("an entry on this disk cannot be read: {why}", why=error)) from error
+
+
+def _known_grant(body: bytes) -> Entry | str:
+    """The GRANT in a message of the downlink; else the word for what this program does not know."""
+    try:
+        entry = ledger.parse(body)
+    except LedgerError:
+        return UNREADABLE_KIND
+    return entry if entry.kind == "GRANT" else entry.kind
+
+
 def _parse_offer(body: bytes) -> Offer:
     if body[:1] != OFFER_VERSION:
         raise LedgerFault(
             N_("a hold of version {got}; this agent knows 01: update the agent", got=body[:1].hex())
         )
-    return _decode_offer(body[1:])
+    try:
+        return _decode_offer(body[1:])
+    except UNREADABLE as error:
+        raise LedgerFault(N_("a hold on this disk cannot be read: {why}", why=error)) from error
 
 
 class _Lock:

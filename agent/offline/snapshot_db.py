@@ -8,6 +8,7 @@ the pointer here moves. At start the two are compared and the rest is done again
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import msgspec
 from agent.offline import files
 from loyalty.manifest import Manifest
 from loyalty.wire import Member
+
+log = logging.getLogger(__name__)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
@@ -69,10 +72,16 @@ class SnapshotDb(Members):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(files.open_writer(path, "snapshot", synchronous="NORMAL"))
+        super().__init__(_open(path))
 
     def learn(self, card_key: int, member: Member, now_s: int) -> None:
-        """Remember what a look-up answered."""
+        """Remember what a look-up answered; without room on the disk it is simply asked again next time."""
+        try:
+            self._learn(card_key, member, now_s)
+        except sqlite3.OperationalError as error:
+            log.warning("a card that was looked up is not remembered: %s", error)
+
+    def _learn(self, card_key: int, member: Member, now_s: int) -> None:
         with files.transaction(self._db):
             self._db.execute(
                 "INSERT INTO member VALUES (?, ?, ?) ON CONFLICT (account)"
@@ -155,3 +164,14 @@ class SnapshotDb(Members):
                 return None
             contents[name] = file[0]
         return Stored(version, row[0], contents)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """The file; where it cannot be used, a new one: everything in it can be fetched again."""
+    try:
+        return files.open_writer(path, "snapshot", synchronous="NORMAL")
+    except files.FileError as error:
+        log.warning("what the centre told us is fetched anew: %s", error)
+    for part in ("", "-wal", "-shm"):
+        path.with_name(path.name + part).unlink(missing_ok=True)
+    return files.open_writer(path, "snapshot", synchronous="NORMAL")

@@ -71,6 +71,9 @@ CREATE UNIQUE INDEX document_sale ON document (sale_id);
 
 CREATE TRIGGER document_is_never_edited BEFORE UPDATE ON document
 BEGIN SELECT RAISE(ABORT, 'a document is what was sold; it is never edited'); END;
+CREATE TRIGGER document_is_never_deleted BEFORE DELETE ON document
+WHEN NOT EXISTS (SELECT 1 FROM pruned WHERE pruned.epoch = OLD.epoch AND pruned.to_seq >= OLD.seq)
+BEGIN SELECT RAISE(ABORT, 'a document is what was sold; it is never deleted'); END;
 
 -- What this till may spend now: its parcels of every lot. A row of 0 points stays as long as a
 -- document that could bring the lot back (void, return): it remembers the lot's terms.
@@ -134,6 +137,8 @@ CREATE TABLE downlink (
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER downlink_is_never_edited BEFORE UPDATE ON downlink
 BEGIN SELECT RAISE(ABORT, 'what the centre granted is never edited'); END;
+CREATE TRIGGER downlink_is_never_deleted BEFORE DELETE ON downlink
+BEGIN SELECT RAISE(ABORT, 'what the centre granted is never deleted'); END;
 
 CREATE TABLE down_cursor (
     bucket          INTEGER PRIMARY KEY,
