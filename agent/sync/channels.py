@@ -1,10 +1,14 @@
 """New versions of signed channels: fetched, judged, tried on, noted, and only then in force.
 
 The order is the safety (ledger-sync.md §4, §6): every byte is verified before any
-of it is believed; the rulebook is compiled (and would refuse here) before anything
-is stored; the till's thread notes the version in ledger.db and swaps the compiled
-value by one reference; only then does snapshot.db's pointer move. A failure at any
-step leaves the last good version in force and raises an alarm by name.
+of it is believed; the files are stored, but nothing points at them; `activate` compiles
+(a rulebook with a fault is refused there), and the till's thread notes the version in
+ledger.db and swaps the compiled value by one reference; only then does snapshot.db's
+pointer move. A failure at any step leaves the last good version in force and raises an
+alarm by name; a crash between two steps is made good at start (main.py, `at_start`).
+
+A version whose content was refused is not fetched again until the centre has another one:
+its files can be sixteen megabytes, and the till asks every minute.
 """
 
 from __future__ import annotations
@@ -55,6 +59,8 @@ class Channels:
         self._activate = activate
         self._alarm = alarm
         self._now_s = now_s
+        self._refused: dict[str, str] = {}  # channel -> sha256 of the manifest that was refused here
+        self._said: dict[str, str] = {}  # channel -> the alarm that was logged
 
     def fetch(self, centre: Centre, channels: dict[str, int], session: str) -> None:
         """Bring every channel of `channels` up to date, settings first: they say what the others are."""
@@ -63,33 +69,44 @@ class Channels:
                 self._bring(centre, channel, session)
             except ManifestError as error:
                 self._trouble(channel, error.alarm, str(error))
-            except (Refused, SettingsError) as error:
-                self._trouble(channel, "refused_here", str(error))
             except (LinkError, CentreRefusal) as error:
                 log.info("channel %s: %s; the version in force stays", channel, error)
-            else:
-                self._alarm(channel, None, "")
 
     def _bring(self, centre: Centre, channel: str, session: str) -> None:
-        highest = max(self._highest(channel), self._shelf.version(channel))
+        in_force = self._shelf.version(channel)
         reply = centre.manifest(channel, session)
-        manifest = trust.open_manifest(reply, self._keys, channel, highest)
-        if manifest.version == self._shelf.version(channel):
-            return
-        now_s = self._now_s()
-        if now_s < manifest.valid_from:
-            return  # it waits; the next sync asks again
-        if now_s >= manifest.not_after:
-            raise ManifestError("freeze", f"{channel} version {manifest.version} is past its last day")
+        manifest = trust.open_manifest(reply, self._keys, channel, max(self._highest(channel), in_force))
+        if manifest.version != in_force:
+            sha256 = hashlib.sha256(reply.manifest).hexdigest()
+            now_s = self._now_s()
+            if now_s >= manifest.not_after:
+                raise ManifestError("freeze", f"{channel} version {manifest.version} is past its last day")
+            if now_s < manifest.valid_from or self._refused.get(channel) == sha256:
+                return  # it waits for its day, or stays refused
+            contents = self._files(centre, manifest, session)
+            self._shelf.stage(manifest, reply.manifest, contents)
+            try:
+                self._activate(channel, manifest.version, sha256, contents)
+            except (Refused, SettingsError) as error:
+                self._refused[channel] = sha256
+                self._trouble(channel, "refused_here", str(error))
+                return
+            self._shelf.point(channel, manifest.version)
+            log.info("channel %s: version %d is in force", channel, manifest.version)
+            self._refused.clear()  # what was refused beside the old version may be right beside the new one
+        self._said.pop(channel, None)
+        self._alarm(channel, None, "")
+
+    def _files(self, centre: Centre, manifest: Manifest, session: str) -> dict[str, bytes]:
+        """Every file of a version, each checked against what was signed."""
         contents: dict[str, bytes] = {}
         for name, ref in manifest.files.items():
             contents[name] = centre.file(ref.sha256, ref.size, session)
             judge.check_file(manifest, name, contents[name])
-        self._shelf.stage(manifest, reply.manifest, contents)
-        self._activate(channel, manifest.version, hashlib.sha256(reply.manifest).hexdigest(), contents)
-        self._shelf.point(channel, manifest.version)
-        log.info("channel %s: version %d is in force", channel, manifest.version)
+        return contents
 
     def _trouble(self, channel: str, word: str, detail: str) -> None:
-        log.error("channel %s refused (%s): %s; the last good version stays in force", channel, word, detail)
+        if self._said.get(channel) != word:
+            log.error("channel %s refused (%s): %s; the last good version stays", channel, word, detail)
+        self._said[channel] = word
         self._alarm(channel, word, detail)

@@ -4,6 +4,16 @@ Two threads, so that a card that is looked up never waits behind five hundred
 entries: `SyncThread` plays the machine's effects, `LookupThread` asks one question
 at a time within the second that a quote may wait. Neither touches ledger.db; what
 is to be stored goes through the till's inbox (`Desk`), and the answer comes back.
+
+**Secrets.** A session token and the hash of a card stand in headers and bodies, never in
+a log or an exception: what requests and msgspec say is not repeated here, and errors are
+raised `from None`, for the text of an error about a header is the header.
+
+**Bounds.** An answer has a largest size, and a last moment by which its body is there,
+however slowly it drips.
+
+**Faults.** Whatever goes wrong in a round (no room on the disk, a till too busy to answer,
+a fault of ours) ends that round: the machine is told, backs off and begins anew.
 """
 
 from __future__ import annotations
@@ -13,12 +23,13 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import msgspec
 import requests
+import urllib3.exceptions
 
 from agent.sync import machine
 from agent.sync.machine import Apply, BatchToSend, SyncMachine
@@ -41,10 +52,13 @@ from loyalty.wire import (
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
-SYNC_TIMEOUT_S = 30.0
-LOOKUP_TIMEOUT_S = 0.9  # of the one second a quote may wait
+SYNC_TIMEOUT_S = 30.0  # without a byte
+ANSWER_TIMEOUT_S = 300.0  # for the whole of an answer, such as a large catalogue on a thin line
+LOOKUP_TIMEOUT_S = 0.9  # of the one second a quote may wait; for all of it
 ASKED_MAX = 64
 CHUNK_BYTES = 64 * 1024
+REFUSAL_MAX_BYTES = 64 * 1024
+RETRY_AFTER_DIGITS = 9
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -71,6 +85,7 @@ class Centre:
         self._till = till
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy of the box is not our link
+        self._http.headers["Accept-Encoding"] = "identity"  # messages are compressed already, and bounded
 
     def close(self) -> None:
         """Let the connection go."""
@@ -116,12 +131,13 @@ class Centre:
         try:
             return wire.unpack(kind, self._send(method, path, body, session, timeout_s, limit), limit)
         except WireError as error:
-            raise LinkError(str(error)) from error
+            raise LinkError(str(error)) from None
 
     def _send(self, method: str, path: str, body: bytes, session: str, timeout_s: float, limit: int) -> bytes:
         headers = {"Content-Type": CONTENT_TYPE} if body else {}
         if session:
             headers["Authorization"] = f"Kopilka {self._till}:{session}"
+        until_s = time.monotonic() + (timeout_s if timeout_s < SYNC_TIMEOUT_S else ANSWER_TIMEOUT_S)
         try:
             with self._http.request(
                 method,
@@ -132,36 +148,40 @@ class Centre:
                 stream=True,
                 allow_redirects=False,
             ) as answer:
-                content = _read(answer, limit)
                 if answer.status_code != 200:
-                    raise CentreRefusal(answer.status_code, _refusal(content), _retry_after_s(answer))
-                return content
-        except requests.RequestException as error:
-            # The text of a requests error names host and port, never a body or a header.
-            raise LinkError(f"{type(error).__name__}: {self._url} does not answer") from error
+                    raise CentreRefusal(
+                        answer.status_code, _refusal(answer, until_s), _retry_after_s(answer.headers)
+                    )
+                return _read(answer, limit, until_s)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
+            raise LinkError(f"{self._url} does not answer ({type(error).__name__})") from None
 
 
-def _read(answer: requests.Response, limit: int) -> bytes:
+def _read(answer: requests.Response, limit: int, until_s: float) -> bytes:
+    """The body: at most `limit` bytes, by `until_s` (monotonic). `read1` returns with every packet."""
     parts: list[bytes] = []
     size = 0
-    for part in answer.iter_content(CHUNK_BYTES):
+    while part := answer.raw.read1(CHUNK_BYTES):
         size += len(part)
         if size > limit:
             raise LinkError(f"an answer of more than {limit} bytes")
+        if time.monotonic() > until_s:
+            raise LinkError("an answer that does not come to its end")
         parts.append(part)
     return b"".join(parts)
 
 
-def _refusal(content: bytes) -> Refusal | None:
+def _refusal(answer: requests.Response, until_s: float) -> Refusal | None:
+    """What the centre (or a proxy before it, that speaks no language of ours) says about its refusal."""
     try:
-        return wire.unpack(Refusal, content, 64 * 1024)
-    except WireError:
+        return wire.unpack(Refusal, _read(answer, REFUSAL_MAX_BYTES, until_s), REFUSAL_MAX_BYTES)
+    except (WireError, LinkError, urllib3.exceptions.HTTPError):
         return None
 
 
-def _retry_after_s(answer: requests.Response) -> int | None:
-    value = answer.headers.get("Retry-After", "")
-    return int(value) if value.isdecimal() else None
+def _retry_after_s(headers: Mapping[str, str]) -> int | None:
+    value = headers.get("Retry-After", "")
+    return int(value) if value.isdecimal() and len(value) <= RETRY_AFTER_DIGITS else None
 
 
 class Desk(Protocol):
@@ -208,6 +228,8 @@ class SyncThread:
         self._asked: queue.Queue[_Wake | _Task | None] = queue.Queue(ASKED_MAX)
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
         self._random = random.SystemRandom()
+        self._stopping = threading.Event()
+        self._fault = ""  # of the round before, so that the same one is logged once
         self.session = ""  # the newest; a look-up shows it
         self._waiting: list[Callable[[], None]] = []
 
@@ -217,6 +239,7 @@ class SyncThread:
 
     def stop(self, timeout_s: float) -> None:
         """Ask the thread to end and wait for it; a request in flight may outlive us."""
+        self._stopping.set()
         self._put(None)
         self._thread.join(timeout_s)
 
@@ -235,21 +258,32 @@ class SyncThread:
         try:
             self._asked.put_nowait(asked)
         except queue.Full:
-            log.warning("the sync thread is far behind; a wake-up was dropped")
+            if not isinstance(asked, _Wake) or asked.done:  # for a wake-up, one of those before will do
+                log.warning("the sync thread is far behind; what it was asked is dropped")
 
     def _run(self) -> None:
         try:
-            pending: list[machine.Effect] | None = self._machine.step(machine.Woken())
-            while pending is not None:
-                pending = self._play(pending)
-        except Exception:
-            log.exception("the sync thread died; the till sells on without the centre")
-            self._desk.link("broken", "the sync thread died; restart the agent")
+            effects = self._machine.step(machine.Woken())
+            while not self._stopping.is_set():
+                effects = self._round(effects)
         finally:
             self._centre.close()
 
-    def _play(self, effects: list[machine.Effect]) -> list[machine.Effect] | None:
-        """Carry out `effects` in order; what comes next, or None to end."""
+    def _round(self, effects: list[machine.Effect]) -> list[machine.Effect]:
+        """Carry out `effects`; what comes next. The top of this thread: it outlives every fault."""
+        try:
+            following = self._play(effects)
+        except Exception as error:
+            fault = type(error).__name__
+            if fault != self._fault:
+                log.exception("a round of sync was given up; it is tried again")
+            self._fault = fault
+            return self._machine.step(machine.Failed(fault))
+        if any(isinstance(effect, machine.Apply) for effect in effects):
+            self._fault = ""
+        return following
+
+    def _play(self, effects: list[machine.Effect]) -> list[machine.Effect]:
         following: list[machine.Effect] = []
         for effect in effects:
             match effect:
@@ -272,8 +306,7 @@ class SyncThread:
                 case machine.LinkDown(word, detail):
                     self._desk.link(word, detail)
                 case machine.Sleep():
-                    if not self._sleep(effect):
-                        return None
+                    self._sleep(effect)
                     following += self._machine.step(machine.Woken())
         return following
 
@@ -285,25 +318,25 @@ class SyncThread:
         except LinkError as error:
             return machine.Unreachable(str(error))
 
-    def _sleep(self, effect: machine.Sleep) -> bool:
-        """Wait as the machine says, doing the tasks of others meanwhile. False: the agent stops."""
-        for done in self._waiting:
-            done()
-        self._waiting.clear()
+    def _sleep(self, effect: machine.Sleep) -> None:
+        """Wait as the machine says, doing the tasks of others meanwhile."""
+        waiting, self._waiting = self._waiting, []
+        for round_is_over in waiting:
+            round_is_over()
+        now_s = time.monotonic()
         pause_s = self._random.uniform(effect.low_ms, effect.high_ms) / 1000
-        until_s = time.monotonic() + pause_s
-        while True:
+        until_s, deaf_until_s = now_s + pause_s, now_s + min(pause_s, effect.deaf_ms / 1000)
+        while not self._stopping.is_set():
             try:
                 asked = self._asked.get(timeout=max(0.0, until_s - time.monotonic()))
             except queue.Empty:
-                return True
-            if asked is None:
-                return False
+                return
             if isinstance(asked, _Task):
                 asked.run()
-            elif asked.force or effect.until_woken:
+            elif isinstance(asked, _Wake):
+                # No return yet: what else was asked meanwhile belongs to the same round.
+                until_s = min(until_s, time.monotonic() if asked.force else deaf_until_s)
                 self._waiting += [asked.done] if asked.done else []
-                return True
 
 
 class LookupThread:
@@ -317,7 +350,7 @@ class LookupThread:
         failed: Callable[[int], None],
     ) -> None:
         self._centre = centre
-        self.session = session
+        self._session = session
         self._answered = answered
         self._failed = failed
         self._asked: queue.Queue[int | None] = queue.Queue(ASKED_MAX)
@@ -342,11 +375,16 @@ class LookupThread:
     def _run(self) -> None:
         try:
             while (card_key := self._asked.get()) is not None:
-                try:
-                    self._answered(card_key, self._centre.lookup(card_key, self.session()))
-                except (LinkError, CentreRefusal):
-                    self._failed(card_key)
-        except Exception:
-            log.exception("the look-up thread died; unknown cards are not asked for any more")
+                self._look_up(card_key)
         finally:
             self._centre.close()
+
+    def _look_up(self, card_key: int) -> None:
+        """One question to its end. The top of this thread: it outlives every fault."""
+        try:
+            self._answered(card_key, self._centre.lookup(card_key, self._session()))
+        except (LinkError, CentreRefusal):
+            self._failed(card_key)
+        except Exception:
+            log.exception("a card could not be looked up")
+            self._failed(card_key)

@@ -235,7 +235,7 @@ class SyncMachine:
         return LoadBatch(self._limit)
 
     def _send(self, batch: BatchToSend) -> list[Effect]:
-        self._attempt = batch.retry_attempt
+        self._attempt = max(self._attempt, batch.retry_attempt)
         unsigned = SyncRequest(
             v=wire.WIRE_VERSION,
             epoch=batch.epoch,
@@ -316,7 +316,7 @@ class SyncMachine:
 
     def _back_off(self, word: str, detail: str) -> list[Effect]:
         self._attempt += 1
-        high_ms = min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** min(self._attempt, 20))
+        high_ms = min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** min(self._attempt - 1, 20))
         return [LinkDown(word, detail), NoteRetry(self._attempt), self._rest(0, high_ms, high_ms)]
 
     def _rest(self, low_ms: int, high_ms: int, deaf_ms: int) -> Sleep:
