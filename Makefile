@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports setup clean
+.PHONY: help demo test lint types imports setup pictures clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,14 +27,17 @@ demo: $(STAMP) $(MO) ## play a shift: a centre, a till, a virtual scanner and pr
 test: $(STAMP) $(MO) lint types imports ## all checks and all tests
 	@$(BIN)/pytest -n $(JOBS) -q
 
-lint: $(STAMP)
+lint: $(STAMP) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
-imports: $(STAMP)
+imports: $(STAMP) ## who may import whom
 	@$(BIN)/lint-imports
+
+pictures: $(STAMP) $(MO) ## draw docs/images anew from a played demo (needs chromium, graphviz)
+	@$(BIN)/python -m scripts.pictures
 
 clean: ## remove what make built
 	rm -rf $(VENV) demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -35,6 +35,16 @@ class Shift:
         self._till.stop()
         self._office.stop()
 
+    @property
+    def office_url(self) -> str:
+        """Where the office's pages are."""
+        return self._office.url
+
+    def account(self) -> int:
+        """The account of the customer who bought."""
+        entries = self._till.command("ledger", "tail")
+        return next(int(entry["account"]) for entry in entries if entry["account"] is not None)
+
     def play(self) -> None:
         """All acts, in order."""
         self._office_opens()
@@ -97,6 +107,7 @@ class Shift:
     def _offline_sale(self, cash: CashProgram) -> None:
         self._title(N_("The link is cut, and points are spent all the same"))
         self._office.stop()
+        self._say(N_("the centre's listener is stopped"))
         wait_for("the till to notice", self._notices_the_cut)
         quoted = cash.quote("r2", {MILK: (8990, 2000), BREAD: (5450, 1000)}, card=CARD, redeem="max")
         _expect(quoted["quote"]["redeemed"] > 0, "no points were spent offline")

@@ -1,0 +1,53 @@
+"""The pages say what is so: files that are named exist, pictures come from the code, commands work."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from loyalty.sale import drawing
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+ROOMS = ("loyalty/", "agent/", "central/", "docs/", "systemd/", "tests/", "scripts/")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = {word for word in re.findall(r"`([\w./-]+)`", text) if word.startswith(ROOMS)}
+    linked = {
+        target for target in re.findall(r"\]\(([^)#:]+)\)", text) if not (page.parent / target).exists()
+    }
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+    assert linked == set()
+
+
+def test_the_walk_names_the_files_of_a_sale() -> None:
+    walk = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert len(set(re.findall(r"`((?:loyalty|agent|central)/[\w/]+\.py)`", walk))) > 25
+
+
+def test_the_picture_of_a_sale_is_the_table_of_a_sale() -> None:
+    assert (ROOT / "docs" / "sale-states.dot").read_text(encoding="utf-8") == drawing()
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(d for group in project["optional-dependencies"].values() for d in group),
+    ]
+    reasons = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
+    names = {re.split(r"[<>=; ]", dependency)[0] for dependency in wanted}
+    assert {n for n in names if n not in reasons and not n.startswith("types-")} == set()
+
+
+def test_make_alone_lists_the_targets() -> None:
+    listed = subprocess.run(["make", "-s", "-C", ROOT], capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "test", "lint", "types", "imports", "setup", "clean"):
+        assert f"make {target} " in listed
