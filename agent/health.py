@@ -71,7 +71,7 @@ class Health:
     def synced(self, server_ms: int, wall_s: int) -> None:
         """How far this box's clock is from the centre's."""
         self._clock_offset_ms = wall_s * 1000 - server_ms
-        self.clear("sync")
+        self.clear("ledger")
 
     def device(self, state: DeviceState) -> None:
         """A device came or went."""

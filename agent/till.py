@@ -171,7 +171,18 @@ class Till:
             self._ring_timers()
 
     def handle(self, event: Event) -> None:
-        """One event, to its end."""
+        """One event, to its end. A disk or ledger that refuses stops this event, never the loop."""
+        try:
+            self._dispatch(event)
+        except LedgerFault as fault:
+            log.error("%s: %s", type(event).__name__, fault)
+            code, text = ("disk_full", DISK_FULL) if isinstance(fault, DiskFull) else ("ledger", fault.text)
+            self._health.alert(code, text, self._now_s())
+            reply = getattr(event, "reply", None)
+            if reply is not None and not reply.done():
+                reply.set_exception(fault)
+
+    def _dispatch(self, event: Event) -> None:
         match event:
             case PutSale():
                 self._answer(event, self._put)
@@ -750,19 +761,13 @@ class Till:
             synced_s=None,
             retry_attempt=0,
         )
-        try:
-            moved = self._ledger.synced(
-                self._identity.till,
-                uplink=uplink,
-                next_seq=effect.next_seq,
-                down=effect.down,
-                now_s=self._now_s(),
-            )
-        except LedgerFault as fault:
-            log.error("the centre's answer was not stored: %s", fault)
-            self._health.alert("sync", N_("sync stopped: {why}", why=fault.text), self._now_s())
-            ask.reply.set_exception(fault)
-            return
+        moved = self._ledger.synced(
+            self._identity.till,
+            uplink=uplink,
+            next_seq=effect.next_seq,
+            down=effect.down,
+            now_s=self._now_s(),
+        )
         self._floor_s = max(self._floor_s, effect.server_ms // 1000)
         self._health.synced(effect.server_ms, self._wall_s())
         ask.reply.set_result(moved)
@@ -774,11 +779,7 @@ class Till:
         return known is not None and bool(self._ledger.parcels(known[0].account))
 
     def _new_in_force(self, event: NewInForce) -> None:
-        try:
-            self._ledger.note_channel(event.channel, event.version, event.manifest_sha256, self._now_s())
-        except LedgerFault as fault:
-            event.reply.set_exception(fault)
-            return
+        self._ledger.note_channel(event.channel, event.version, event.manifest_sha256, self._now_s())
         self._in_force = event.in_force
         event.reply.set_result(True)
 
