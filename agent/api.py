@@ -21,13 +21,15 @@ from typing import Any, TypeVar
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from agent import inbox
 from agent.inbox import Ask, Inbox, Problem
 from agent.texts import both
+from loyalty.decoding import UNREADABLE
 from loyalty.texts import N_
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ BODY_MAX_BYTES = 1024 * 1024
 REPLY_TIMEOUT_S = 10.0
 SYNC_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 3.0
+TOKEN_MIN_CHARS = 16
+_LONG_NUMBER = re.compile(r"\d{8,}")
 SALE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -43,11 +47,22 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
-    """The routes of till.md §4 that this version has."""
+    """The routes of till.md §4 that this version has. Raises ValueError for a token one could guess."""
 
-    def __init__(self, box: Inbox, token: str) -> None:
+    def __init__(
+        self,
+        box: Inbox,
+        token: str,
+        *,
+        reply_timeout_s: float = REPLY_TIMEOUT_S,
+        sync_timeout_s: float = SYNC_TIMEOUT_S,
+    ) -> None:
+        if len(token) < TOKEN_MIN_CHARS:
+            raise ValueError(f"the API's token has less than {TOKEN_MIN_CHARS} characters")
         self._inbox = box
         self._token = token.encode()
+        self._reply_timeout_s = reply_timeout_s
+        self._sync_timeout_s = sync_timeout_s
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -62,7 +77,8 @@ class Api:
                 Route(f"{sale}/print", self._guard(self._print), methods=["POST"]),
                 Route("/v1/status", self._guard(self._status), methods=["GET"]),
                 Route("/v1/sync", self._guard(self._sync), methods=["POST"]),
-            ]
+            ],
+            exception_handlers={HTTPException: _no_such_call, Exception: _broken},
         )
 
     async def _put(self, request: Request) -> Response:
@@ -89,13 +105,15 @@ class Api:
         return await self._ask(inbox.StatusAsked())
 
     async def _sync(self, _: Request) -> Response:
-        return await self._ask(inbox.SyncAsked(), SYNC_TIMEOUT_S)
+        return await self._ask(inbox.SyncAsked(), self._sync_timeout_s)
 
-    async def _ask(self, ask: Ask, timeout_s: float = REPLY_TIMEOUT_S) -> Response:
+    async def _ask(self, ask: Ask, timeout_s: float | None = None) -> Response:
         self._inbox.post(ask)
         reply: Future[dict[str, Any]] = ask.reply
+        # Shielded: giving up here must not cancel the slot into which the till's thread will put its answer.
+        answer = asyncio.shield(asyncio.wrap_future(reply))
         try:
-            return _json(200, await asyncio.wait_for(asyncio.wrap_future(reply), timeout_s))
+            return _json(200, await asyncio.wait_for(answer, timeout_s or self._reply_timeout_s))
         except TimeoutError as error:
             # The till may still do it: the cash program asks again with the same id and body.
             raise Problem(
@@ -110,8 +128,9 @@ class Api:
                 self._check_token(request)
                 return await endpoint(request)
             except Problem as problem:
-                error = {"code": problem.code, **both(problem.text), **problem.details}
-                return _json(problem.status, {"error": error})
+                return _error(problem)
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody is there to read it; nothing was asked of the till
 
         return guarded
 
@@ -128,7 +147,11 @@ class ApiServer:
     def __init__(self, api: Api, host: str, port: int) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((host, port))
+        try:
+            self._socket.bind((host, port))
+        except (OSError, OverflowError):
+            self._socket.close()
+            raise
         self._socket.listen()  # from now on a call waits until it is answered, and is not refused
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
@@ -149,7 +172,8 @@ class ApiServer:
     def stop(self) -> None:
         """Let the questions in hand be answered, then end."""
         self._server.should_exit = True
-        self._thread.join(STOP_TIMEOUT_S + 1)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_TIMEOUT_S + 1)
         self._socket.close()
 
     def _run(self) -> None:
@@ -178,11 +202,27 @@ async def _body(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(b"".join(parts), type=kind)
     except msgspec.ValidationError as error:
-        # msgspec names the field and the type it wanted, never the value.
-        raise Problem(422, "bad_body", N_("the body is not as it should be: {why}", why=error)) from None
-    except msgspec.DecodeError as error:
+        # msgspec names the field and the type it wanted, never the value; but a field's name may be one.
+        why = _LONG_NUMBER.sub("…", str(error))
+        raise Problem(422, "bad_body", N_("the body is not as it should be: {why}", why=why)) from None
+    except UNREADABLE as error:
         text = N_("the body is not whole JSON: {why}", why=error)
         raise Problem(400, "bad_json", text) from None
+
+
+def _error(problem: Problem) -> Response:
+    return _json(problem.status, {"error": {"code": problem.code, **both(problem.text), **problem.details}})
+
+
+def _no_such_call(_: Request, error: Exception) -> Response:
+    """404 and 405, in the same form as every other error."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    return _error(Problem(status, "no_such_call", N_("there is no such call; see the integrator's guide")))
+
+
+def _broken(_: Request, __: Exception) -> Response:
+    """A fault of ours; uvicorn logs its traceback."""
+    return _error(Problem(500, "broken", N_("the till could not do this; see its log, and ask once more")))
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:

@@ -11,7 +11,7 @@ import logging
 import queue
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -43,12 +43,17 @@ class Problem(Exception):  # noqa: N818 - it is the answer to whoever asked
 # ------------------------------------------------------------- what the cash program sends
 
 
+# More than any shop sells or owes, and less than any file or database refuses to hold.
+AMOUNT_MAX = 10**15
+Amount = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
+
+
 class LineBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line: exactly one of sku and barcode; price in minor units, quantity in thousandths."""
 
     id: str
-    price: int
-    quantity: int
+    price: Amount
+    quantity: Amount
     sku: str | None = None
     barcode: str | None = None
 
@@ -57,7 +62,7 @@ class TenderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How it is, or will be, paid; amount in minor units."""
 
     type: str
-    amount: int = 0
+    amount: Amount = 0
 
 
 class SaleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +72,7 @@ class SaleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     card: str | msgspec.UnsetType | None = msgspec.UNSET
     coupons: tuple[str, ...] = ()
     tenders: tuple[TenderBody, ...] = ()
-    redeem: int | str | None = None
+    redeem: Amount | str | None = None
     operator: str | None = None
 
     def __repr__(self) -> str:
@@ -204,7 +209,7 @@ class LinkChanged:
 class LookedUp:
     """The centre said whose card this is; None = it does not know the card."""
 
-    card_key: int
+    card_key: int = field(repr=False)
     member: Member | None
 
 
@@ -212,7 +217,7 @@ class LookedUp:
 class LookupFailed:
     """The centre did not say in time."""
 
-    card_key: int
+    card_key: int = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +267,13 @@ class Inbox:
         self._queue: queue.Queue[Event] = queue.Queue(INBOX_MAX)
 
     def post(self, event: Event) -> None:
-        """Put `event` in. A full inbox answers a question with 503 and drops a device's event."""
+        """Put `event` in. A full inbox answers a question with 503 and drops a device's event.
+
+        Only Stop waits for room: an agent that does not hear it would never end.
+        """
+        if isinstance(event, Stop):
+            self._queue.put(event)
+            return
         try:
             self._queue.put_nowait(event)
         except queue.Full:
