@@ -47,7 +47,7 @@ class Till:
     def __init__(self) -> None:
         self.inbox = Inbox()
         self.asked: list[Any] = []
-        self.answer: Callable[[Any], None] = lambda ask: ask.reply.set_result({"well": True})
+        self.answer: Callable[[Any], None] = lambda _: None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -85,16 +85,29 @@ class CashProgram:
         return answer.status_code, error
 
 
-@pytest.fixture
-def till() -> Iterator[Till]:
+@pytest.fixture(scope="module")
+def one_till() -> Iterator[Till]:
     till = Till()
     yield till
     till.stop()
 
 
+@pytest.fixture(scope="module")
+def one_cash_program(one_till: Till) -> Iterator[CashProgram]:
+    yield from serve(Api(one_till.inbox, TOKEN))
+
+
 @pytest.fixture
-def cash(till: Till) -> Iterator[CashProgram]:
-    yield from serve(Api(till.inbox, TOKEN))
+def till(one_till: Till) -> Till:
+    """The till, which has heard nothing yet and answers that all is well."""
+    one_till.asked.clear()
+    one_till.answer = lambda ask: ask.reply.set_result({"well": True})
+    return one_till
+
+
+@pytest.fixture
+def cash(till: Till, one_cash_program: CashProgram) -> CashProgram:
+    return one_cash_program
 
 
 def serve(api: Api) -> Iterator[CashProgram]:
