@@ -71,6 +71,7 @@ class SaleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lines: tuple[LineBody, ...]
     card: str | msgspec.UnsetType | None = msgspec.UNSET
     coupons: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
     tenders: tuple[TenderBody, ...] = ()
     redeem: Amount | str | None = None
     operator: str | None = None

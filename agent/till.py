@@ -344,6 +344,8 @@ class Till:
 
     def _cart(self, body: SaleBody, current: OpenSale) -> Cart:
         """The cart in a request. Raises Problem where a code in it cannot be used."""
+        if body.certificates:
+            raise Problem(422, "no_certificates", NO_CERTIFICATES)
         if body.card is msgspec.UNSET:
             holder = current.sale.cart.holder if current.sale.cart else self._take_scanned()
         elif body.card is None:
@@ -889,6 +891,7 @@ LINES_COLUMNS = 48
 DISK_FULL = N_("the till's disk is full: points cannot be spent; free some room, nothing is lost")
 PAYMENT_CARD = N_("this is a bank card; it was not kept; take the shop's card")
 NO_SETTINGS = N_("the till has no settings yet: connect it to the centre once (kopilka-agent sync now)")
+NO_CERTIFICATES = N_("this version takes no gift certificates; sell without them")
 CARD_NOT_FOUND = N_("the card is not found")
 CARD_NOT_HERE = N_("the card is not known here and there is no link; sell without it or try later")
 POINTS_ELSEWHERE = N_(
