@@ -72,7 +72,7 @@ def hits(selector: Json | None, sku: str, price: int, catalog: Json) -> bool:
     """Does the selector hit goods of this sku at this shelf price? No selector hits everything."""
     if selector is None:
         return True
-    goods = catalog["skus"].get(sku) or {}
+    goods = goods_of(catalog, sku)
     named: dict[str, set[Any]] = {
         "sku": {sku},
         "category": ancestors(goods.get("category"), catalog),
@@ -89,12 +89,17 @@ def hits(selector: Json | None, sku: str, price: int, catalog: Json) -> bool:
     return negated is None or not hits(negated, sku, price, catalog)
 
 
+def goods_of(catalog: Json, sku: str) -> Json:
+    """What the catalog says of a sku; nothing, where it has none."""
+    return (catalog.get("skus") or {}).get(sku) or {}
+
+
 def ancestors(category: str | None, catalog: Json) -> set[str]:
     """The category and everything above it."""
     found: set[str] = set()
     while category is not None:
         found.add(category)
-        category = catalog["categories"].get(category)
+        category = (catalog.get("categories") or {}).get(category)
     return found
 
 

@@ -27,7 +27,7 @@ from datetime import datetime, time, timedelta
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from plain_conditions import Facts, Json, Line, holds, named_coupons, selected
+from plain_conditions import Facts, Json, Line, goods_of, holds, named_coupons, selected
 from plain_numbers import (
     PIECE,
     WHOLE_BP,
@@ -74,7 +74,7 @@ class Sale:
         list_amount = amount_of(raw["price"], raw["quantity"])
         line = Line(raw["id"], raw["sku"], raw["price"], raw["quantity"], list_amount, list_amount)
         line.unit_price = line.price
-        min_price = (self.catalog["skus"].get(line.sku) or {}).get("min_price") or 0
+        min_price = goods_of(self.catalog, line.sku).get("min_price") or 0
         line.min_amount = ceil_div(min_price * line.quantity, PIECE)
         line.floor = min(line.min_amount, line.list)
         limit_bp = self.settings.get("max_line_discount_bp")
@@ -243,7 +243,7 @@ class Sale:
         """What a rule or group would give: percents count on `base`, room is what `nets` leave."""
         if node.children is None:
             return [(node.what, self._shares(node.what, base, nets))]
-        policy, gifts = node.what["policy"], list[Gift]()
+        policy, gifts = policy_of(node.what), list[Gift]()
         if policy in ("sum", "chain"):
             for child in node.children:
                 now = after(nets, gifts)
@@ -511,6 +511,11 @@ def in_order(what: Json) -> tuple[int, str]:
     return (100 if priority is None else priority, what["id"])
 
 
+def policy_of(group: Json) -> str:
+    """`POLICY = …; default best` (§2)."""
+    return str(group.get("policy") or "best")
+
+
 def choose(
     children: list[Node], policy: str, offers: dict[str, Offer], room: int | None, taken: int | Fraction = 0
 ) -> list[tuple[Json, int | Fraction]]:
@@ -520,7 +525,7 @@ def choose(
     found: list[list[tuple[Json, int | Fraction]]] = []
     for child in children:
         if child.children is not None:
-            got = choose(child.children, child.what["policy"], offers, room, taken)
+            got = choose(child.children, policy_of(child.what), offers, room, taken)
         elif child.what["id"] in offers:
             got = [(child.what, offers[child.what["id"]](taken))]
         else:

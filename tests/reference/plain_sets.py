@@ -20,7 +20,7 @@ from functools import cache
 from itertools import groupby
 from math import prod
 
-from plain_conditions import Json, Line, hits
+from plain_conditions import Json, Line, goods_of, hits
 from plain_numbers import PIECE, WHOLE_BP, distribute, percent
 
 LARGE = 1_000_000
@@ -92,7 +92,7 @@ def _units_by_class(lines: list[Line], catalog: Json, settings: Json) -> dict[Un
     """The line positions of the units of every class, in line order."""
     units: dict[UnitClass, list[int]] = {}
     for position, line in enumerate(lines):
-        goods = catalog["skus"].get(line.sku) or {}
+        goods = goods_of(catalog, line.sku)
         if line.quantity % PIECE or goods.get("weighed") or line.no_discount:
             continue
         unit_class = UnitClass(-line.unit_price, line.sku, unit_floor(line, catalog, settings), line.price)
@@ -102,7 +102,7 @@ def _units_by_class(lines: list[Line], catalog: Json, settings: Json) -> dict[Un
 
 def unit_floor(line: Line, catalog: Json, settings: Json) -> int:
     """The least one unit of this line may cost (§4, price)."""
-    floor = (catalog["skus"].get(line.sku) or {}).get("min_price") or 0
+    floor = goods_of(catalog, line.sku).get("min_price") or 0
     limit_bp = settings.get("max_line_discount_bp")
     if limit_bp is not None:
         floor = max(floor, line.price - line.price * limit_bp // WHOLE_BP)

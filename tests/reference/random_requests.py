@@ -52,7 +52,7 @@ WHOLE = Vocabulary(
     conditions=(
         *("all", "any", "not", "period", "tier", "segment", "card_kind", "sum", "time", "weekday"),
         *("month_day", "store", "till", "channel", "region", "tender", "customer", "counter", "birthday"),
-        *("coupon", "redeemed", "quantity", "distinct"),
+        *("coupon", "coupon", "coupon", "redeemed", "quantity", "distinct"),
     ),
     coupons=True,
     returns=True,
@@ -70,14 +70,14 @@ EFFECTS_OF = {
     "reward": ("draw_table", "draw_deck", "issue_coupon", "gift", "message"),
 }
 STAGE_WEIGHTS = {
-    "price": 1,
-    "sets": 2,
+    "price": 2,
+    "sets": 5,
     "line": 5,
     "receipt": 4,
     "round": 1,
     "redeem": 3,
     "earn": 3,
-    "reward": 1,
+    "reward": 2,
 }
 
 CATEGORIES = {"food": None, "dairy": "food", "cheese": "dairy", "drink": "food", "tob": None}
@@ -114,7 +114,7 @@ class _Maker:
     def __init__(self, rng: random.Random, vocabulary: Vocabulary) -> None:
         self.rng = rng
         self.words = vocabulary
-        self.ids = [f"{letter}{number}" for letter in "Aagrz" for number in (1, 2, 9, 10, 11)]
+        self.ids = [f"{letter}{number}" for letter in "Aagrz" for number in (*range(1, 12), 101)]
         rng.shuffle(self.ids)
         self.decks: list[str] = []
 
@@ -160,7 +160,7 @@ class _Maker:
             "seq": 7,
             "settings": self.settings(),
             "groups": groups,
-            "rules": [self.rule(groups) for _ in range(self.rng.randint(1, 10))],
+            "rules": [self.rule(groups) for _ in range(self.rng.choice((1, 2, 3, 4, 6, 8, 10, 30)))],
         } | self.some(currency="RUB", tests=[], draw_commitment="0" * 64)
 
     def settings(self) -> Json:
