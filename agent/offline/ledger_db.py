@@ -707,4 +707,7 @@ class _Lock:
             ) from error
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Let go; a second time does nothing (the number of the file may be another's by then)."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1

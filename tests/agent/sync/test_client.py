@@ -409,7 +409,7 @@ class Desk:
     """The till's side of a sync, in memory; `trouble` is raised instead of an answer."""
 
     def __init__(self) -> None:
-        self.bodies = (ledger.canonical(ledger.Entry("T1", 1, 1, 1, "SALE", None)),)
+        self.bodies: tuple[bytes, ...] = (ledger.canonical(ledger.Entry("T1", 1, 1, 1, "SALE", None)),)
         self.acked = 0
         self.trouble: Exception | None = None
         self.links: queue.SimpleQueue[str | None] = queue.SimpleQueue()
