@@ -9,16 +9,24 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from agent.config import DEFAULT_PATH, Config, ConfigError, load
 from agent.quote_command import quote_command
-from agent.texts import say
+from agent.texts import amount, language, say
 from loyalty.texts import N_, Text
+
+if TYPE_CHECKING:
+    from agent.offline.ledger_db import Reader
+    from loyalty.ledger import Entry
 
 config_option = click.option(
     "--config",
@@ -90,6 +98,8 @@ def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
     from agent.state import StateDir
     from agent.sync.client import CentreRefusal, LinkError
 
+    if not server.startswith(("https://", "http://")):
+        raise click.BadParameter(say(N_("write it as https://loyalty.example")), param_hint="--server")
     config = _load(config_path)
     try:
         identity = enrol(StateDir(Path(config.state_dir)), server, code)
@@ -99,6 +109,8 @@ def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
         fail(N_("the centre refused: {why}; ask the office for a new code", why=error))
     except (LedgerFault, FileError) as error:
         fail(error.text)
+    except OSError as error:
+        fail(N_("{path} cannot be written ({why})", path=config.state_dir, why=error.strerror or error))
     if as_json:
         click.echo(json.dumps({"till": identity.till, "store": identity.store}))
     else:
@@ -116,7 +128,7 @@ def status(config_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
         return
-    lang = "en" if os.environ.get("KOPILKA_LANG") == "en" else "ru"
+    lang = language()
     online = N_("on line") if report["link"]["state"] == "online" else N_("no link")
     click.echo(
         say(
@@ -167,50 +179,52 @@ def ledger() -> None:
 
 @ledger.command("tail")
 @config_option
-@click.option("-n", "count", default=20, show_default=True, help="How many entries.")
+@click.option("-n", "count", default=20, show_default=True, type=click.IntRange(1), help="How many entries.")
 @json_option
 def ledger_tail(config_path: Path, count: int, as_json: bool) -> None:
-    """The newest entries, newest first."""
-    import msgspec
-
-    from agent.offline.ledger_db import Reader
+    """The newest entries, newest first: each with its head's six digits, as on the slip, and its postings."""
     from loyalty.ledger import fingerprint
 
-    reader = Reader.open(_ledger_file(_load(config_path)))
-    try:
+    with _reading(_load(config_path)) as reader:
         for entry, head in reader.entries(count):
             ident = f"{entry.id}-{fingerprint(head)}"
-            if as_json:
-                fields = {**msgspec.to_builtins(msgspec.structs.asdict(entry)), "ident": ident}
-                fields["postings"] = [msgspec.structs.asdict(posting) for posting in entry.postings]
-                click.echo(json.dumps(msgspec.to_builtins(fields), ensure_ascii=False))
-            else:
-                moves = ", ".join(f"{p.account} {p.points:+d}" for p in entry.postings)
-                click.echo(f"{ident}  {entry.kind:<8} {entry.ref or ''} {moves}")
-    finally:
-        reader.close()
+            click.echo(_entry_json(entry, ident) if as_json else _entry_lines(entry, ident))
 
 
 @ledger.command("verify")
 @config_option
 @json_option
 def ledger_verify(config_path: Path, as_json: bool) -> None:
-    """Check every entry and the chain that holds them."""
-    from agent.offline.ledger_db import LedgerFault, Reader
-
-    reader = Reader.open(_ledger_file(_load(config_path)))
-    try:
+    """Check every entry and receipt, and the chain that holds them."""
+    with _reading(_load(config_path)) as reader:
         identity = reader.identity()
         count = reader.verify(identity.till) if identity else 0
         head = reader.head(reader.uplink().epoch, identity.till)[1].hex() if identity else ""
-    except LedgerFault as error:
-        fail(error.text)
-    finally:
-        reader.close()
     if as_json:
         click.echo(json.dumps({"entries": count, "head": head, "ok": True}))
     else:
         click.echo(say(N_("{count} entries, none is missing and none was changed", count=count)))
+
+
+def _entry_json(entry: Entry, ident: str) -> str:
+    import msgspec
+
+    fields = {**msgspec.structs.asdict(entry), "ident": ident}
+    fields["postings"] = [msgspec.structs.asdict(posting) for posting in entry.postings]
+    fields["document_sha256"] = entry.document_sha256.hex() if entry.document_sha256 else None
+    return json.dumps(msgspec.to_builtins(fields), ensure_ascii=False)
+
+
+def _entry_lines(entry: Entry, ident: str) -> str:
+    """One line for the entry, and below it one for each posting, with points in a column."""
+    at = datetime.fromtimestamp(entry.at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    account = "" if entry.account is None else str(entry.account)
+    lines = [f"{ident:<24} {at}  {entry.kind:<12} {account:<20} {entry.ref or ''}"]
+    lines += [
+        f"  {posting.account:<20} {posting.lot:<24} {amount(posting.points, sign=True):>16}"
+        for posting in entry.postings
+    ]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 @main.command()
@@ -222,17 +236,27 @@ def demo(keep: Path | None) -> None:
     sys.exit(play(keep))
 
 
-def _ledger_file(config: Config) -> Path:
+@contextmanager
+def _reading(config: Config) -> Iterator[Reader]:
+    """The till's ledger, to read while the agent runs; what is wrong with it ends the command with 1."""
+    from agent.offline.files import FileError
+    from agent.offline.ledger_db import LedgerFault, Reader
     from agent.state import StateDir
 
     path = StateDir(Path(config.state_dir)).ledger
     if not path.exists():
         fail(N_("there is no ledger in {path}; enrol this till first", path=config.state_dir))
-    return path
+    try:
+        with closing(Reader.open(path)) as reader:
+            yield reader
+    except (LedgerFault, FileError) as error:
+        fail(error.text)
+    except sqlite3.Error as error:
+        fail(N_("{path} cannot be used ({why}); restore it from a backup", path=path, why=error))
 
 
 def _ask_agent(config: Config, method: str, path: str, timeout_s: float = 15) -> dict[str, Any]:
-    """Ask the running agent by its loopback API."""
+    """Ask the running agent by its loopback API; what it refuses is said in its own words."""
     import requests
 
     from agent.state import StateDir
@@ -249,9 +273,9 @@ def _ask_agent(config: Config, method: str, path: str, timeout_s: float = 15) ->
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=timeout_s,
             )
-            answer.raise_for_status()
             reply: dict[str, Any] = answer.json()
-            return reply
+    except PermissionError as error:
+        fail(N_("{path} may not be read; run this as the agent's user, or as root", path=error.filename))
     except (OSError, ValueError) as error:
         fail(
             N_(
@@ -259,3 +283,6 @@ def _ask_agent(config: Config, method: str, path: str, timeout_s: float = 15) ->
                 why=type(error).__name__,
             )
         )
+    if answer.status_code != 200:
+        fail(str(reply.get("error", {}).get(language(), answer.status_code)))
+    return reply

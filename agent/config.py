@@ -8,16 +8,24 @@ than one that says so.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import tomllib
 from pathlib import Path
-from typing import get_type_hints
+from typing import Annotated, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
+from agent.drivers.escpos_doc import CODE_PAGES
 from loyalty.texts import N_, Text
 
 DEFAULT_PATH = Path("/etc/kopilka/agent.toml")
-MODES = ("own", "forward", "listen")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "language": ("ru", "en"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+    "printer.columns": ("32", "42", "48"),
+    "printer.encoding": tuple(CODE_PAGES),
+}
 
 
 class ConfigError(Exception):
@@ -29,10 +37,13 @@ class ConfigError(Exception):
 
 
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the cash program finds us. Port 0 = any free one (written to the state directory)."""
+    """Where the cash program finds us: an address of this box only.
+
+    Port 0 = any free one (written to the state directory).
+    """
 
     host: str = "127.0.0.1"
-    port: int = 8317
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8317
 
 
 class ScannerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,8 +60,8 @@ class PrinterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     columns: int = 48
     encoding: str = "cp866"
-    code_page: int = 17
-    answer_timeout_ms: int = 3000
+    code_page: Annotated[int, Meta(ge=0, le=255)] = 17
+    answer_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 3000
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +84,7 @@ def load(path: Path) -> Config:
             N_("there is no {path}; write one or name another with --config", path=path)
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(N_("{path}: {why}", path=path, why=error)) from error
+        raise ConfigError(N_("{path} is no configuration: {why}", path=path, why=error)) from error
     config = parse(raw, str(path))
     return msgspec.structs.replace(config, state_dir=str(path.parent / config.state_dir))
 
@@ -84,18 +95,33 @@ def parse(raw: dict[str, object], where: str) -> Config:
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(N_("{path}: {why}", path=where, why=error)) from error
-    if config.language not in ("ru", "en"):
-        raise ConfigError(N_("{path}: language is {got}; write ru or en", path=where, got=config.language))
-    if config.printer and config.printer.columns not in (32, 42, 48):
-        raise ConfigError(
-            N_(
-                "{path}: printer.columns is {got}; write 32, 42 or 48",
-                path=where,
-                got=config.printer.columns,
+        raise ConfigError(N_("{path} is no configuration: {why}", path=where, why=error)) from error
+    given = {"language": config.language, "log_level": config.log_level}
+    if config.printer is not None:
+        given["printer.columns"] = str(config.printer.columns)
+        given["printer.encoding"] = config.printer.encoding
+    for key, got in given.items():
+        if got not in CHOICES[key]:
+            known = ", ".join(CHOICES[key])
+            text = N_(
+                "{path}: {key} is {got}; write one of {known}", path=where, key=key, got=got, known=known
             )
+            raise ConfigError(text)
+    if not _is_loopback(config.api.host):
+        text = N_(
+            "{path}: api.host is {got}; the API is for this box only, write 127.0.0.1",
+            path=where,
+            got=config.api.host,
         )
+        raise ConfigError(text)
     return config
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_keys(raw: object, struct: type[msgspec.Struct], where: str, prefix: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from loyalty.texts import Text
+from loyalty.texts import N_, Text
 
 LANGUAGES = ("ru", "en")
 _DOMAINS = ("agent", "loyalty")
@@ -56,3 +56,14 @@ def say(text: Text, lang: str | None = None) -> str:
 def both(text: Text) -> dict[str, str]:
     """`text` in every language, for programs that pass it on to a person of their own."""
     return {lang: text.render(translator(lang)) for lang in LANGUAGES}
+
+
+_AMOUNT_PATTERN = N_("1,234.50").msgid  # a translator writes the same amount as their language does
+
+
+def amount(hundredths: int, lang: str | None = None, *, sign: bool = False) -> str:
+    """Points or money, as this person writes them: -123450 -> "-1 234,50". `sign`: a plus is written too."""
+    pattern = translator(language(lang))(_AMOUNT_PATTERN)
+    whole, rest = divmod(abs(hundredths), 100)
+    mark = "-" if hundredths < 0 else "+" if sign else ""
+    return f"{mark}{whole:,}".replace(",", pattern[1]) + f"{pattern[5]}{rest:02}"
