@@ -126,7 +126,7 @@ class Health:
         )
 
     def report(
-        self, identity: Identity, ledger: LedgerDb, in_force: InForce | None, now_s: int, wall_s: int
+        self, identity: Identity, ledger: LedgerDb, in_force: InForce | None, now_s: int
     ) -> dict[str, Any]:
         """`GET /v1/status`: everything, each trouble with its remedy in both languages."""
         uplink = ledger.uplink()

@@ -27,7 +27,7 @@ MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 """Longest file and longest line of `--jsonl`."""
 
 DOCUMENTS = ("rulebook", "catalog", "receipt")
-NOT_YET = ("returns", "draw_key")
+OPTIONAL = ("returns", "draw_key")
 
 Parsed = TypeVar("Parsed")
 
@@ -37,7 +37,7 @@ Parsed = TypeVar("Parsed")
 @click.option("--catalog", "catalog_file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--receipt", "receipt_file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--returns", metavar="FILE", help="Goods given back (not in this version).")
-@click.option("--draw-key", metavar="HEX", help="Day key of draws (not in this version).")
+@click.option("--draw-key", metavar="HEX", help="Day key of draws, as it stands.")
 @click.option("--why", is_flag=True, help="Say why each rule did what it did (not in this version).")
 @click.option("--jsonl", is_flag=True, help="Requests from standard input, quotes out, one a line.")
 def quote_command(
@@ -52,8 +52,9 @@ def quote_command(
     """Price a receipt: print the quote as JSON, or every fault of the documents."""
     translate = translator(language())
     files = {"rulebook": rulebook_file, "catalog": catalog_file, "receipt": receipt_file}
-    asked_for = {"--returns": returns is not None, "--draw-key": draw_key is not None, "--why": why}
+    asked_for = {"--returns": returns is not None, "--why": why}
     refused = [_not_yet(option) for option, asked in asked_for.items() if asked]
+    refused += _faults_of_key("--draw-key", draw_key)
     if refused:
         _fail(refused, translate)
     if jsonl:
@@ -105,7 +106,10 @@ def answer_lines(requests: IO[bytes], answers: IO[bytes], translate: Callable[[s
     """Answer every request line with one line, as soon as it is read; blank lines are skipped."""
     for line in _lines(requests):
         try:
-            answer: dict[str, object] = price(_request(line)).to_builtins()
+            request = _request(line)
+            answer: dict[str, object] = price(request).to_builtins()
+            if request.get("returns") is not None:
+                answer["returns"] = []  # nothing was given back, and that was asked
         except Refused as error:
             answer = {"error": [fault.render(translate) for fault in error.faults]}
         answers.write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
@@ -122,14 +126,26 @@ def _request(line: bytes | None) -> dict[str, object]:
         raise Refused([Fault("", N_("must be {wanted}", wanted=wanted))])
     faults = list(strictjson.repeated_keys(raw, ""))
     for key, value in raw.items():
-        if key in NOT_YET and value is not None:
-            faults.append(_not_yet(key))
-        elif key not in DOCUMENTS and key not in NOT_YET:
-            hint = did_you_mean(key, DOCUMENTS)
+        if key == "draw_key":
+            faults += _faults_of_key(key, value)
+        elif key == "returns":
+            faults += [] if value in (None, []) else [_not_yet(key)]
+        elif key not in DOCUMENTS:
+            hint = did_you_mean(key, (*DOCUMENTS, *OPTIONAL))
             faults.append(Fault("", N_("unknown key {key}; {hint}", key=shown(key), hint=hint)))
     if faults:
         raise Refused([*faults, *_faults_in(raw)])
     return raw
+
+
+def _faults_of_key(name: str, key: object) -> list[Fault]:
+    """A day key is hex. There is no draw in this version, so a right one changes nothing."""
+    try:
+        if key is not None:
+            bytes.fromhex(key if isinstance(key, str) else "not hex")
+    except ValueError:
+        return [Fault(name, N_("must be {wanted}", wanted=N_("an even number of hex digits")))]
+    return []
 
 
 def _faults_in(request: Mapping[str, object]) -> tuple[Fault, ...]:

@@ -99,7 +99,7 @@ def test_wrong_use_says_what_to_name(files: dict[str, Path]) -> None:
     assert run("--jsonl", *named(files)).exit_code == 2
 
 
-@pytest.mark.parametrize("words", [["--returns", "x.json"], ["--draw-key", "00"], ["--why"]])
+@pytest.mark.parametrize("words", [["--returns", "x.json"], ["--why"]])
 def test_what_this_version_does_not_do_is_refused_and_not_ignored(
     words: list[str], files: dict[str, Path]
 ) -> None:
@@ -133,16 +133,24 @@ def test_a_request_with_faults_lists_every_one_of_them() -> None:
     }
 
 
-def test_returns_and_draws_are_refused_by_name_and_null_asks_for_nothing() -> None:
-    refused, fine = answers(
-        json.dumps({**REQUEST, "returns": [], "draw_key": "00"}).encode(),
+def test_returns_are_refused_by_name_and_asking_for_none_is_answered_with_none() -> None:
+    given_back = [{"at": "2026-02-14T12:00:00+03:00", "lines": {"1": 1000}}]
+    refused, none, fine = answers(
+        json.dumps({**REQUEST, "returns": given_back}).encode(),
+        json.dumps({**REQUEST, "returns": []}).encode(),
         json.dumps({**REQUEST, "returns": None}).encode(),
     )
-    assert refused["error"] == [
-        "returns is not supported by this version; leave it out",
-        "draw_key is not supported by this version; leave it out",
-    ]
+    assert refused["error"] == ["returns is not supported by this version; leave it out"]
+    assert none == {**fine, "returns": []}
     assert fine["pay"] == 9000
+
+
+def test_a_day_key_without_a_draw_changes_nothing_but_must_be_hex() -> None:
+    with_key, spoiled, number = answers(
+        *(json.dumps({**REQUEST, "draw_key": key}).encode() for key in ("00ff", "0", 7))
+    )
+    assert with_key["pay"] == 9000
+    assert spoiled["error"] == number["error"] == ["draw_key: must be an even number of hex digits"]
 
 
 def test_a_key_that_stands_twice_is_a_fault_at_any_depth() -> None:

@@ -135,6 +135,17 @@ def test_a_committed_sale_takes_no_more_goods(regular: Shop) -> None:
     assert refused.value.status == 409
 
 
+@pytest.mark.parametrize("lines", [[milk(0)], [milk(), milk()]], ids=["nothing of it", "one id twice"])
+def test_a_cart_that_cannot_be_priced_leaves_the_quote_that_stood(regular: Shop, lines: list[object]) -> None:
+    quoted = regular.put("r1", card=CARD, redeem="max")
+    with pytest.raises(Problem) as refused:
+        regular.put("r1", card=CARD, redeem="max", lines=lines)
+    assert (refused.value.status, refused.value.code) == (422, "receipt_refused")
+    assert refused.value.details["faults"][0]["path"].startswith("lines[")
+    assert regular.get("r1")["quote_id"] == quoted["quote_id"]
+    assert regular.commit("r1", quoted)["entry"] == "T1-1-1"
+
+
 def test_a_commit_of_a_sale_nobody_quoted_is_refused(shop: Shop) -> None:
     quoted = shop.put("r1")
     with pytest.raises(Problem) as refused:
@@ -234,10 +245,10 @@ def test_after_a_second_the_quote_comes_with_what_is_here(shop: Shop) -> None:
     shop.till.handle(LinkChanged(None, ""))
     ask = shop.put_later("r1", card=CARD, redeem="max")
     shop.clock_ms = 999
-    shop.till._ring_timers()
+    shop.till.ring()
     assert not ask.reply.done()
     shop.clock_ms = 1000
-    shop.till._ring_timers()
+    shop.till.ring()
     reply = ask.reply.result(0)
     assert reply["quote"]["redeemed"] == 0
     assert [m["code"] for m in reply["messages"]] == ["card_not_found"]

@@ -1,0 +1,157 @@
+"""Who buys: from what was read to a card's keyed hash, and from there to a member and their parcels.
+
+A card that this till has never seen is asked for at the centre by another thread. Its
+quote waits, but never longer than one second in all: until the centre has said whose it
+is and, when points were placed here on that occasion, until they have come down too.
+A card that is known never holds up the queue; news of it are fetched beside the sale.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from agent.clock import Clock
+from agent.health import Health
+from agent.inbox import Problem
+from agent.offline.engine import InForce
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.snapshot_db import Members
+from agent.outside import Outside
+from agent.pricing import Customer
+from loyalty import card
+from loyalty.sale import Holder
+from loyalty.texts import N_
+from loyalty.wire import Member
+
+QUOTE_WAIT_MS = 1_000  # ledger-sync.md §5.4: one second in all
+FRESH_S = 300  # older than this, a known card is asked about again, without waiting
+REMEMBERED_MAX = 256
+
+PAYMENT_CARD = N_("this is a bank card; it was not kept; take the shop's card")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the centre said of a card at `at_s`; member None: it does not know it."""
+
+    member: Member | None
+    at_s: int
+
+
+class Cards:
+    """The till's thread's. See the top of this file."""
+
+    def __init__(
+        self,
+        chain_key: bytes,
+        members: Members,
+        ledger: LedgerDb,
+        outside: Outside,
+        health: Health,
+        clock: Clock,
+    ) -> None:
+        self._chain_key = chain_key
+        self._members = members
+        self._ledger = ledger
+        self._outside = outside
+        self._health = health
+        self._clock = clock
+        self._heard: OrderedDict[int, Heard] = OrderedDict()
+        self._coming: dict[int, int] = {}  # card -> until when (monotonic ms) its answer is worth waiting for
+
+    def identify(self, text: str, in_force: InForce) -> Holder:
+        """The card in what a cash program sent, wherever it was read. Raises Problem."""
+        found = card.read(text, "barcode", in_force.templates)
+        if not isinstance(found, card.Card | card.PaymentCard):
+            keyed = card.read(text, "keyed", in_force.templates)
+            found = keyed if isinstance(keyed, card.Card) else found
+        match found:
+            case card.Card():
+                return self.holder(found)
+            case card.PaymentCard():
+                raise Problem(422, "payment_card", PAYMENT_CARD)
+            case card.ReadError(reason):
+                raise Problem(422, "card_unreadable", reason)
+            case card.Unknown(reason):
+                raise Problem(422, "card_unknown", reason)
+            case _:
+                raise Problem(422, "not_a_card", N_("this is not a card; send it among lines or coupons"))
+
+    def holder(self, found: card.Card) -> Holder:
+        """A card as a sale keeps it: the number becomes its keyed hash here."""
+        key = card.card_key(self._chain_key, found.kind, found.number)
+        return Holder(key, found.masked, found.kind, found.card_kind, found.auto_register)
+
+    def customer(self, holder: Holder, sale_id: str) -> Customer | None:
+        """The member of a card, with the parcels that `sale_id` may be promised; None if nobody knows it."""
+        known = self._known(holder.card_key)
+        if known is None or known.member is None:
+            return None
+        member = known.member
+        epoch = self._ledger.uplink().epoch
+        own = self._ledger.own_change(member.account, epoch, member.included_seq)
+        parcels = self._ledger.parcels(member.account, but_for=sale_id)
+        return Customer(member, parcels, member.balance + own, member.as_of_ms // 1000)
+
+    def is_fresh(self, customer: Customer) -> bool:
+        """May the balance be said as such: is the link up, and the centre's word young?"""
+        return self._health.online and self._clock.now_s() - customer.as_of_s < FRESH_S
+
+    def ask_centre(self, holder: Holder | None) -> bool:
+        """Ask about a card we do not know, or not of late. Should a quote wait for the answer?"""
+        if holder is None or not self._health.online:
+            return False
+        key, now_ms = holder.card_key, self._clock.monotonic_ms()
+        if self._coming.get(key, now_ms) > now_ms:
+            return True
+        known = self._known(key)
+        if known is not None and self._clock.now_s() - known.at_s < FRESH_S:
+            return False
+        unknown = known is None or known.member is None
+        if unknown:
+            self._coming[key] = now_ms + QUOTE_WAIT_MS
+        self._outside.lookup(key)
+        return unknown
+
+    def looked_up(self, card_key: int, member: Member | None) -> bool:
+        """The centre said whose card this is. False: its points are still on their way down."""
+        self._heard[card_key] = Heard(member, self._clock.now_s())
+        self._heard.move_to_end(card_key)
+        while len(self._heard) > REMEMBERED_MAX:
+            self._heard.popitem(last=False)
+        if member is not None:
+            self._outside.learn(card_key, member)
+            if member.balance > 0 and not self._ledger.parcels(member.account):
+                # The centre has just placed points here; they come by the downlink, within our second.
+                self._outside.wake_sync(force=True)
+                return False
+        self.arrived(card_key)
+        return True
+
+    def arrived(self, card_key: int) -> None:
+        """Nothing more is to be waited for with this card."""
+        self._coming.pop(card_key, None)
+
+    def supplied(self) -> list[int]:
+        """Cards that were waited for and whose points have come."""
+        return [key for key in self._coming if self._has_parcels(key)]
+
+    def forget_late(self) -> None:
+        """What has not come within its second is not waited for any more."""
+        now_ms = self._clock.monotonic_ms()
+        self._coming = {key: until_ms for key, until_ms in self._coming.items() if until_ms > now_ms}
+
+    def _known(self, card_key: int) -> Heard | None:
+        """What was heard of a card: just now, or before and kept in snapshot.db."""
+        heard = self._heard.get(card_key)
+        if heard is not None:
+            return heard
+        stored = self._members.by_card(card_key)
+        return Heard(stored.member, stored.heard_s) if stored else None
+
+    def _has_parcels(self, card_key: int) -> bool:
+        known = self._known(card_key)
+        if known is None or known.member is None:
+            return False
+        return bool(self._ledger.parcels(known.member.account))

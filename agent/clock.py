@@ -1,0 +1,25 @@
+"""The till's clock: the box's, but never below what was written or heard before (ledger-sync.md §5.16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Clock:
+    """`wall_s` is the box's clock (UTC seconds); `monotonic_ms` never jumps and is for waiting only."""
+
+    def __init__(
+        self, wall_s: Callable[[], int], monotonic_ms: Callable[[], int], *, at_least_s: int = 0
+    ) -> None:
+        self.wall_s = wall_s
+        self.monotonic_ms = monotonic_ms
+        self._floor_s = at_least_s
+
+    def now_s(self) -> int:
+        """UTC seconds for entries, receipts and lots."""
+        self._floor_s = max(self._floor_s, self.wall_s())
+        return self._floor_s
+
+    def heard(self, utc_s: int) -> None:
+        """The centre's clock says so: ours does not go below it."""
+        self._floor_s = max(self._floor_s, utc_s)

@@ -1,0 +1,553 @@
+"""The counter: what is done with a sale. The till's thread calls it; loyalty/sale.py is its law.
+
+Each handler looks things up, asks the table what the event does, writes, and only then
+speaks. A cart that cannot be priced is refused before anything of the sale changes: the
+quote that stood, and the points it holds, stand on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from agent import pricing, replies
+from agent.cards import PAYMENT_CARD, QUOTE_WAIT_MS, Cards
+from agent.clock import Clock
+from agent.drivers.contracts import OutputComplete, OutputEvent, OutputFailed, OutputUnknown, ScanData
+from agent.health import Health
+from agent.inbox import (
+    Ask,
+    CommitSale,
+    GetSale,
+    LineBody,
+    ListHeld,
+    PrintSale,
+    Problem,
+    PutSale,
+    SaleBody,
+    VoidSale,
+)
+from agent.offline.engine import InForce
+from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Written
+from agent.outside import Outside
+from agent.slip import SlipData, Translate, layout
+from agent.slip_data import as_copy, slip_data
+from loyalty import card, ledger, sale
+from loyalty.document import SoldLine, Tender, canonical
+from loyalty.faults import Refused
+from loyalty.ledger import Entry, LotTerms
+from loyalty.sale import Cart, Holder, Offer, Sale, State
+from loyalty.texts import N_
+
+log = logging.getLogger(__name__)
+
+CARD_WAITS_S = 60  # a card scanned before its sale (till.md §3)
+JOBS_REMEMBERED = 64
+
+NO_SETTINGS = N_("the till has no settings yet: connect it to the centre once (kopilka-agent sync now)")
+NO_CERTIFICATES = N_("this version takes no gift certificates; sell without them")
+
+
+@dataclass(slots=True)
+class OpenSale:
+    """A sale in hand, with the rules it was opened under and whoever waits for its quote."""
+
+    sale: Sale
+    in_force: InForce
+    waiting: list[PutSale] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A slip on its way to the printer."""
+
+    sale_id: str
+    epoch: int
+    seq: int
+
+
+class Counter:
+    """All open sales of one till. `refuse(ask, error)` answers an ask that could not be done after all."""
+
+    def __init__(
+        self,
+        *,
+        till: str,
+        ledger_db: LedgerDb,
+        cards: Cards,
+        in_force: InForce | None,
+        outside: Outside,
+        health: Health,
+        clock: Clock,
+        translate: Translate,
+        refuse: Callable[[Ask, Exception], None],
+    ) -> None:
+        self.in_force = in_force
+        self._till = till
+        self._ledger = ledger_db
+        self._cards = cards
+        self._outside = outside
+        self._health = health
+        self._clock = clock
+        self._translate = translate
+        self._refuse = refuse
+        self._open: OrderedDict[str, OpenSale] = OrderedDict()  # the sale last touched stands last
+        self._timers: dict[str, int] = {}  # sale id -> monotonic ms
+        self._scanned: tuple[Holder, int] | None = None  # a card that waits for its sale, since
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+
+    # ------------------------------------------------------------------- cart and quote
+
+    def put(self, ask: PutSale) -> None:
+        """The cart of a sale: price it, or begin to wait for what the price needs."""
+        current = self._in_hand(ask.sale_id)
+        cart = self._cart(ask.body, current)
+        changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.now_s()))
+        offer = changed.offer or self._offer(changed, current.in_force)  # refused here, nothing has changed
+        self._carry_out(current, changed, effects)
+        self._keep(current)
+        self._quote(current, ask, offer)
+
+    def _quote(self, current: OpenSale, ask: PutSale, offer: Offer) -> None:
+        current.waiting.append(ask)
+        try:
+            if current.sale.state is State.QUOTED:
+                self._advance(current, sale.QuoteAsked(offer))
+            else:
+                holder = current.sale.cart.holder if current.sale.cart else None
+                self._advance(current, sale.QuoteAsked(offer, wait=self._cards.ask_centre(holder)))
+        except BaseException:
+            current.waiting.remove(ask)
+            raise
+
+    def _advance(self, current: OpenSale, event: sale.QuoteAsked | sale.Answered) -> None:
+        """To a quote (or to WAITING). Without room for a hold: no points, but a price (§9, disk full)."""
+        priced, effects = sale.step(current.sale, event)
+        try:
+            self._carry_out(current, priced, effects)
+        except DiskFull:
+            if current.sale.cart is None or current.sale.cart.redeem is None:
+                raise
+            self._health.alert("disk_full", replies.DISK_FULL, self._clock.now_s())
+            cart = msgspec.structs.replace(current.sale.cart, redeem=None)
+            current.sale = replace(current.sale, cart=cart)
+            offer = self._offer(current.sale, current.in_force)
+            self._advance(current, replace(event, offer=offer))
+
+    def _carry_out(self, current: OpenSale, after: Sale, effects: list[sale.Effect]) -> None:
+        """Do the effects of a step that writes no entry; the sale moves on when the writing is done."""
+        for effect in effects:
+            match effect:
+                case sale.SaveHold(offer):
+                    now_s = self._clock.now_s()
+                    self._ledger.save_hold(Hold(after.id, _sha256(offer.cart), now_s, after.opened_s, offer))
+                    self._health.clear("disk_full")
+                case sale.ReleaseHold():
+                    self._ledger.release_hold(after.id)
+        current.sale = after
+        for effect in effects:
+            match effect:
+                case sale.StartTimer():
+                    self._timers[after.id] = self._clock.monotonic_ms() + QUOTE_WAIT_MS
+                case sale.Reply():
+                    for ask in current.waiting:
+                        ask.reply.set_result(self._sale_reply(current))
+                    current.waiting.clear()
+
+    def _offer(self, priced: Sale, in_force: InForce) -> Offer:
+        cart = priced.cart
+        if cart is None:
+            raise LedgerFault(N_("sale {id} has no cart", id=priced.id))
+        customer = self._cards.customer(cart.holder, priced.id) if cart.holder else None
+        return pricing.make_offer(priced.id, self._till, cart, priced.opened_s, customer, in_force)
+
+    def _cart(self, body: SaleBody, current: OpenSale) -> Cart:
+        """The cart in a request. Raises Problem where a code in it cannot be used."""
+        if body.certificates:
+            raise Problem(422, "no_certificates", NO_CERTIFICATES)
+        lines = tuple(_line(line, current.in_force) for line in body.lines)
+        if body.card is None:
+            holder = None
+        elif body.card is not msgspec.UNSET:
+            holder = self._cards.identify(str(body.card), current.in_force)
+        else:
+            holder = current.sale.cart.holder if current.sale.cart else self._take_scanned()
+        return Cart(
+            lines=lines,
+            holder=holder,
+            coupons=body.coupons,
+            tenders=tuple(tender.type for tender in body.tenders),
+            redeem=body.redeem,
+            operator=body.operator,
+        )
+
+    # ----------------------------------------------------------------------- the second
+
+    def next_timer_ms(self) -> int | None:
+        """When `ring` is due, in monotonic milliseconds."""
+        return min(self._timers.values(), default=None)
+
+    def ring(self) -> None:
+        """The second of some sales is over: price them with what is held now."""
+        now_ms = self._clock.monotonic_ms()
+        for sale_id in [sale_id for sale_id, at_ms in self._timers.items() if at_ms <= now_ms]:
+            del self._timers[sale_id]
+            self._finish(self._open[sale_id])
+
+    def arrived(self, card_key: int) -> None:
+        """Nothing more is to be waited for with this card: price the sales that waited."""
+        for current in list(self._open.values()):
+            holder = current.sale.cart.holder if current.sale.cart else None
+            if holder is not None and holder.card_key == card_key:
+                self._finish(current)
+
+    def _finish(self, current: OpenSale) -> None:
+        if current.sale.state is not State.WAITING:
+            return
+        self._timers.pop(current.sale.id, None)
+        asks = list(current.waiting)
+        try:
+            self._advance(current, sale.Answered(self._offer(current.sale, current.in_force)))
+        except (Refused, LedgerFault) as error:
+            current.waiting.clear()
+            for ask in asks:
+                self._refuse(ask, error)
+
+    # ------------------------------------------------------------------------------ scans
+
+    def scan(self, scan: ScanData) -> None:
+        """What a scanner of ours read: a card goes to the sale last touched, else it waits a minute."""
+        if self.in_force is None:
+            self._health.alert("no_settings", NO_SETTINGS, self._clock.now_s())
+            return
+        found = card.read(scan.data, scan.source, self.in_force.templates, scan.symbology)
+        match found:
+            case card.Card():
+                self._health.clear("card")
+                self._attach(self._cards.holder(found))
+            case card.PaymentCard():
+                log.info("device %s: a payment card was rejected", scan.device)
+                self._health.alert("card", PAYMENT_CARD, self._clock.now_s())
+            case card.ReadError(reason) | card.Unknown(reason):
+                self._health.alert("card", reason, self._clock.now_s())
+            case card.Coupon():
+                self._add_coupon(found.written)
+            case card.ProductCode():
+                log.debug("device %s: goods; the cash program sells them", scan.device)
+
+    def _attach(self, holder: Holder) -> None:
+        current = self._last_touched()
+        if current is None:
+            self._scanned = (holder, self._clock.now_s())
+            self._cards.ask_centre(holder)
+        else:
+            self._change(current, holder=holder)
+
+    def _add_coupon(self, written: str) -> None:
+        current = self._last_touched()
+        if current is not None and current.sale.cart is not None:
+            self._change(current, coupons=tuple(sorted({*current.sale.cart.coupons, written})))
+
+    def _change(self, current: OpenSale, **changes: Any) -> None:
+        """Change the cart from the till's side; whoever waits for a quote gets the new one."""
+        cart = msgspec.structs.replace(current.sale.cart or Cart(), **changes)
+        changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.now_s()))
+        self._carry_out(current, changed, effects)
+        asks, current.waiting = current.waiting, []
+        for ask in asks:
+            try:
+                self._quote(current, ask, self._offer(current.sale, current.in_force))
+            except (Refused, LedgerFault) as error:
+                self._refuse(ask, error)
+        if not asks:
+            self._cards.ask_centre(cart.holder)
+
+    def _last_touched(self) -> OpenSale | None:
+        return next(reversed(self._open.values()), None)
+
+    def _take_scanned(self) -> Holder | None:
+        scanned, self._scanned = self._scanned, None
+        if scanned is None or self._clock.now_s() - scanned[1] > CARD_WAITS_S:
+            return None
+        return scanned[0]
+
+    # ------------------------------------------------------------------- commit and void
+
+    def commit(self, ask: CommitSale) -> None:
+        """The sale is paid: write it, answer, print, send."""
+        if self._repeated(ask, "commit"):
+            return
+        body = ask.body
+        if body.slip not in ("print", "lines"):
+            raise Problem(422, "bad_slip", N_("slip is print or lines, not {got}", got=body.slip))
+        current = self._in_hand(ask.sale_id)
+        tenders = tuple(Tender(tender.type, tender.amount) for tender in body.tenders)
+        paid = sale.Paid(body.quote_id, tenders, body.fiscal_id, body.paid_at)
+        _, effects = sale.step(current.sale, paid)
+        offer = next(effect.offer for effect in effects if isinstance(effect, sale.AppendSale))
+        columns = self._outside.printer_columns if body.slip == "print" else None
+        now_s = self._clock.now_s()
+        slips: list[SlipData] = []
+
+        def answer(written: Written) -> bytes:
+            # Inside the transaction: the sale's own entry counts in what the slip says.
+            slips.append(self._slip(offer, written, now_s, current.in_force))
+            reply = replies.commit_reply(
+                offer, written, slips[0], sale_id=ask.sale_id, columns=columns, translate=self._translate
+            )
+            return msgspec.json.encode(reply)
+
+        written, said = self._ledger.append(
+            self._till,
+            partial(self._sale_entry, offer, paid, now_s),
+            sale_id=ask.sale_id,
+            verb="commit",
+            body_sha256=_sha256(body),
+            at_s=now_s,
+            answer=answer,
+            print_waived=columns is None,
+        )
+        self._forget(ask.sale_id)
+        self._health.clear("disk_full")
+        ask.reply.set_result(msgspec.json.decode(said))
+        if columns is not None:
+            job = Job(ask.sale_id, written.entry.epoch, written.entry.seq)
+            self._print(written.entry.id, job, slips[0], columns)
+        self._outside.wake_sync()
+
+    def _sale_entry(self, offer: Offer, paid: sale.Paid, now_s: int, place: Place) -> tuple[Entry, bytes]:
+        body = canonical(pricing.sale_document(offer, paid))
+        entry = Entry(
+            till=place.till,
+            epoch=place.epoch,
+            seq=place.seq,
+            at_s=now_s,
+            kind="SALE",
+            account=offer.customer.account if offer.customer else None,
+            postings=ledger.sale_postings(place.till, place.epoch, place.seq, offer.spends, offer.earns),
+            document_sha256=hashlib.sha256(body).digest(),
+            flags=() if self._health.online else (ledger.FLAG_OFFLINE,),
+        )
+        return entry, body
+
+    def void(self, ask: VoidSale) -> None:
+        """The sale is given up, or taken back after it was paid."""
+        if self._repeated(ask, "void"):
+            return
+        current = self._in_hand(ask.sale_id)
+        if current.sale.state is State.NONE:
+            # Nothing of it ever reached us, so nothing is held: the cash program may go on.
+            ask.reply.set_result({"sale_id": ask.sale_id, "state": State.CLOSED.value, "entry": None})
+            return
+        closed, effects = sale.step(current.sale, sale.Voided(ask.body.reason))
+        reply: dict[str, Any] = {"sale_id": ask.sale_id, "state": closed.state.value, "entry": None}
+        if any(isinstance(effect, sale.AppendVoid) for effect in effects):
+            reply = self._append_void(ask, reply)
+            self._outside.wake_sync()
+        else:
+            waiting, current.waiting = current.waiting, []
+            self._carry_out(current, closed, effects)
+            for late in waiting:
+                self._refuse(late, Problem(409, "voided", N_("the sale was voided meanwhile")))
+        self._forget(ask.sale_id)
+        ask.reply.set_result(reply)
+
+    def _append_void(self, ask: VoidSale, reply: dict[str, Any]) -> dict[str, Any]:
+        sold = self._ledger.sale_entry(ask.sale_id)
+        if sold is None or self._ledger.corrected(sold.id):
+            raise Problem(409, "already_void", N_("this sale was voided already"))
+        now_s = self._clock.now_s()
+        _, said = self._ledger.append(
+            self._till,
+            partial(self._void_entry, sold, now_s),
+            sale_id=ask.sale_id,
+            verb="void",
+            body_sha256=_sha256(ask.body),
+            at_s=now_s,
+            answer=lambda written: msgspec.json.encode({**reply, "entry": written.entry.id}),
+        )
+        decoded: dict[str, Any] = msgspec.json.decode(said)
+        return decoded
+
+    def _void_entry(self, sold: Entry, now_s: int, place: Place) -> tuple[Entry, None]:
+        account = sold.account
+        left = {p.lot: p.points for p in self._ledger.parcels(account)} if account is not None else {}
+        entry = Entry(
+            till=place.till,
+            epoch=place.epoch,
+            seq=place.seq,
+            at_s=now_s,
+            kind="VOID",
+            account=account,
+            postings=ledger.void_postings(
+                sold, lambda lot: left.get(lot, 0), lambda lot: self._terms(sold, lot)
+            ),
+            ref=sold.id,
+        )
+        return entry, None
+
+    def _terms(self, sold: Entry, lot: str) -> LotTerms:
+        parcel = self._ledger.parcel(sold.account, lot) if sold.account is not None else None
+        if parcel is None:
+            raise LedgerFault(
+                N_("entry {id} spent lot {lot}, and this till does not know its terms", id=sold.id, lot=lot)
+            )
+        return LotTerms(parcel.active_from, parcel.expires_at, parcel.rule)
+
+    def _repeated(self, ask: CommitSale | VoidSale | PrintSale, verb: str) -> bool:
+        """Was this asked before? The same question gets the same answer, another one a refusal."""
+        before = self._ledger.answer(ask.sale_id, verb)
+        if before is None:
+            return False
+        said = msgspec.json.decode(before.body)
+        if before.body_sha256 != _sha256(ask.body):
+            text = N_("this was done already, and asked otherwise then; nothing was done now")
+            raise Problem(409, f"{verb.partition(':')[0]}_differs", text, {"answered": said})
+        ask.reply.set_result(said)
+        return True
+
+    # ------------------------------------------------------------------------------ slips
+
+    def _slip(self, offer: Offer, written: Written, now_s: int, in_force: InForce) -> SlipData:
+        holder = offer.cart.holder
+        customer = self._cards.customer(holder, offer.receipt.id) if holder and offer.customer else None
+        fresh = customer is not None and self._cards.is_fresh(customer)
+        return slip_data(offer, in_force, ident=written.ident, now_s=now_s, customer=customer, fresh=fresh)
+
+    def _print(self, job_id: str, job: Job, data: SlipData, columns: int) -> None:
+        self._jobs[job_id] = job
+        while len(self._jobs) > JOBS_REMEMBERED:
+            self._jobs.popitem(last=False)
+        self._outside.print_slip(job_id, layout(data, columns, self._translate))
+
+    def print_again(self, ask: PrintSale) -> None:
+        """The slip of a committed sale once more, marked КОПИЯ."""
+        verb = f"print:{ask.body.print_id}"
+        if self._repeated(ask, verb):
+            return
+        sold = self._ledger.sale_entry(ask.sale_id)
+        before = self._ledger.answer(ask.sale_id, "commit")
+        if sold is None or before is None:
+            raise Problem(404, "unknown_sale", N_("there is no committed sale {id}", id=ask.sale_id))
+        columns = self._outside.printer_columns
+        if columns is None:
+            raise Problem(409, "no_printer", N_("this till has no printer of its own; ask for slip lines"))
+        data = msgspec.convert(msgspec.json.decode(before.body)["slip"]["data"], SlipData)
+        reply = {"sale_id": ask.sale_id, "print_id": ask.body.print_id, "copy": True}
+        now_s = self._clock.now_s()
+        self._ledger.remember(ask.sale_id, verb, _sha256(ask.body), now_s, msgspec.json.encode(reply))
+        job = Job(ask.sale_id, sold.epoch, sold.seq)
+        self._print(f"{sold.id}/{ask.body.print_id}", job, as_copy(data), columns)
+        ask.reply.set_result(reply)
+
+    def printed(self, event: OutputEvent) -> None:
+        """The printer says how a slip ended."""
+        job = self._jobs.pop(event.job_id, None)
+        if job is None:
+            return
+        match event:
+            case OutputComplete():
+                outcome: sale.Event = sale.Printed()
+                self._health.clear("print")
+            case OutputFailed(_, _, reason):
+                outcome = sale.PrintTrouble(maybe=False, reason=reason)
+            case OutputUnknown(_, _, reason):
+                outcome = sale.PrintTrouble(maybe=True, reason=reason)
+        _, effects = sale.step(self._in_hand(job.sale_id).sale, outcome)
+        for effect in effects:
+            match effect:
+                case sale.NotePrint(word):
+                    self._ledger.note_print(job.epoch, job.seq, self._clock.now_s(), word)
+                case sale.Alert(text):
+                    self._health.alert("print", text, self._clock.now_s())
+
+    # -------------------------------------------------------------------- sales in hand
+
+    def get(self, ask: GetSale) -> None:
+        """How a sale stands."""
+        current = self._in_hand(ask.sale_id)
+        if current.sale.state is State.NONE:
+            raise Problem(404, "unknown_sale", N_("the till does not know sale {id}", id=ask.sale_id))
+        before = self._ledger.answer(ask.sale_id, "commit")
+        if before is None:
+            ask.reply.set_result(self._sale_reply(current))
+        else:
+            ask.reply.set_result({**msgspec.json.decode(before.body), "state": current.sale.state.value})
+
+    def held(self, ask: ListHeld) -> None:
+        """Which quotes hold points."""
+        ask.reply.set_result(replies.held_reply(self._ledger.holds(), self._clock.now_s()))
+
+    def _sale_reply(self, current: OpenSale) -> dict[str, Any]:
+        holder = current.sale.cart.holder if current.sale.cart else None
+        return replies.sale_reply(
+            current.sale,
+            current.in_force,
+            self._cards.customer(holder, current.sale.id) if holder else None,
+            online=self._health.online,
+            disk_full=self._health.has("disk_full"),
+        )
+
+    def _in_hand(self, sale_id: str) -> OpenSale:
+        """The sale as it stands: in memory, held on disk, committed on disk, or new."""
+        current = self._open.get(sale_id)
+        if current is not None:
+            return current
+        if self.in_force is None:
+            raise Problem(503, "no_settings", NO_SETTINGS)
+        hold = self._ledger.hold(sale_id)
+        if hold is not None:
+            held = Sale(sale_id, State.QUOTED, hold.offer.cart, hold.opened_s, hold.offer)
+            return OpenSale(held, self.in_force)
+        entry = self._ledger.sale_entry(sale_id)
+        if entry is not None:
+            return OpenSale(Sale(sale_id, self._committed_state(entry), entry=entry.id), self.in_force)
+        return OpenSale(Sale(sale_id), self.in_force)
+
+    def _committed_state(self, entry: Entry) -> State:
+        if self._ledger.corrected(entry.id):
+            return State.CLOSED
+        printed = self._ledger.print_outcome(entry.epoch, entry.seq) in ("printed", "waived")
+        return State.CLOSED if printed else State.COMMITTED
+
+    def _keep(self, current: OpenSale) -> None:
+        """Remember an open sale as the one last touched. One too many lets the oldest go.
+
+        A quote that holds points lies in ledger.db and comes back when it is asked for;
+        any other has promised nothing, and its cart can be sent again.
+        """
+        self._open[current.sale.id] = current
+        self._open.move_to_end(current.sale.id)
+        if len(self._open) > sale.OPEN_SALES_MAX:
+            idle = (sale_id for sale_id, other in self._open.items() if other.sale.state is not State.WAITING)
+            del self._open[next(idle)]
+
+    def _forget(self, sale_id: str) -> None:
+        self._open.pop(sale_id, None)
+        self._timers.pop(sale_id, None)
+
+
+def _line(line: LineBody, in_force: InForce) -> SoldLine:
+    if (line.sku is None) == (line.barcode is None):
+        raise Problem(422, "bad_line", N_("line {id}: give either sku or barcode", id=line.id))
+    sku = line.sku
+    if line.barcode is not None:
+        offers = in_force.catalog.skus_by_barcode(line.barcode)
+        if len(offers) > 1:
+            text = N_("line {id}: this barcode belongs to several goods; send the sku", id=line.id)
+            raise Problem(422, "barcode_ambiguous", text, {"skus": list(offers)})
+        # Goods that our catalog lacks are sold all the same; rules by category just do not see them.
+        sku = offers[0] if offers else line.barcode
+    return SoldLine(line.id, str(sku), line.price, line.quantity)
+
+
+def _sha256(asked: msgspec.Struct) -> bytes:
+    """What makes a question the same question."""
+    return hashlib.sha256(msgspec.json.encode(asked)).digest()

@@ -1,0 +1,29 @@
+"""What other threads do for the till's thread. main.py puts it together; tests remember it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from agent.drivers.document import Document
+from loyalty.wire import Member
+
+
+class Outside(Protocol):
+    """No call blocks; what comes of it arrives in the inbox."""
+
+    def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
+        """There is something to send."""
+
+    def lookup(self, card_key: int) -> None:
+        """Ask the centre whose card this is; LookedUp or LookupFailed follows."""
+
+    def learn(self, card_key: int, member: Member) -> None:
+        """Keep what a look-up answered."""
+
+    def print_slip(self, job_id: str, document: Document) -> None:
+        """Print; an output event follows."""
+
+    @property
+    def printer_columns(self) -> int | None:
+        """Columns of our own printer; None when there is none."""

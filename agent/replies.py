@@ -1,0 +1,122 @@
+"""What the till answers about a sale, as JSON values (till.md §4). Pure: facts in, dictionaries out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agent.drivers.document import document_lines
+from agent.offline.engine import InForce
+from agent.offline.ledger_db import Hold, Written
+from agent.pricing import Customer
+from agent.slip import SlipData, Translate, layout
+from agent.texts import both
+from loyalty.sale import Cart, Holder, Offer, Sale, State
+from loyalty.texts import N_, Text
+
+LINES_COLUMNS = 48  # of slip lines for a cash program's printer, when we have none of our own
+
+DISK_FULL = N_("the till's disk is full: points cannot be spent; free some room, nothing is lost")
+NOT_FOUND = N_("the card is not found")
+NOT_FOUND_HERE = N_("the card is not known here and there is no link; sell without it or try later")
+ELSEWHERE = N_("some of the points lie at other tills or at the centre; shown is what can be spent here")
+
+
+def sale_reply(
+    sale: Sale, in_force: InForce, customer: Customer | None, *, online: bool, disk_full: bool
+) -> dict[str, Any]:
+    """How a sale stands that is not committed: its quote, its customer, what the cashier should know."""
+    cart, offer = sale.cart, sale.offer
+    holder = cart.holder if cart else None
+    return {
+        "sale_id": sale.id,
+        "state": sale.state.value,
+        "quote_id": offer.quote_id if offer else None,
+        "quote": msgspec.json.decode(offer.quote) if offer else None,
+        "titles": offer.titles if offer else {},
+        "rulebook_seq": offer.rulebook_seq if offer else in_force.rulebook_seq,
+        "customer": _customer(holder, customer, in_force, online=online) if holder else None,
+        "messages": [
+            {"code": code, **both(text)}
+            for code, text in _messages(cart, customer, online=online, disk_full=disk_full)
+        ],
+    }
+
+
+def commit_reply(
+    offer: Offer,
+    written: Written,
+    slip: SlipData,
+    *,
+    sale_id: str,
+    columns: int | None,
+    translate: Translate,
+) -> dict[str, Any]:
+    """What a commit is answered, now and whenever it is asked again. `columns` None: we do not print."""
+    quote = msgspec.json.decode(offer.quote)
+    width = columns or LINES_COLUMNS
+    return {
+        "sale_id": sale_id,
+        "state": (State.COMMITTED if columns else State.CLOSED).value,
+        "quote_id": offer.quote_id,
+        "entry": written.entry.id,
+        "ident": written.ident,
+        "pay": offer.pay,
+        "redeemed": quote["redeemed"],
+        "earned": quote["earned_total"],
+        "rewards": quote["rewards"],
+        "slip": {
+            "mode": "print" if columns else "lines",
+            "lines": document_lines(layout(slip, width, translate), width),
+            "data": msgspec.to_builtins(slip),
+        },
+    }
+
+
+def held_reply(holds: list[Hold], now_s: int) -> dict[str, Any]:
+    """The quotes that hold points, oldest first."""
+    return {
+        "sales": [
+            {
+                "sale_id": hold.sale_id,
+                "quote_id": hold.offer.quote_id,
+                "pay": hold.offer.pay,
+                "points": sum(piece.points for piece in hold.offer.spends),
+                "age_s": now_s - hold.at_s,
+            }
+            for hold in holds
+        ]
+    }
+
+
+def _customer(
+    holder: Holder, customer: Customer | None, in_force: InForce, *, online: bool
+) -> dict[str, Any]:
+    reply: dict[str, Any] = {"card": holder.masked, "found": customer is not None}
+    if customer is not None:
+        reply |= {
+            "tier": customer.member.tier,
+            "available_here": sum(parcel.points for parcel in customer.parcels),
+            "balance": customer.balance,
+            "as_of": in_force.local(customer.as_of_s).isoformat(),
+            "provisional": not online,
+        }
+    return reply
+
+
+def _messages(
+    cart: Cart | None, customer: Customer | None, *, online: bool, disk_full: bool
+) -> list[tuple[str, Text]]:
+    """What the cashier should know beside the price."""
+    notes: list[tuple[str, Text]] = []
+    if cart is not None and cart.holder is not None and customer is None:
+        notes.append(("card_not_found", NOT_FOUND if online else NOT_FOUND_HERE))
+    if cart is not None and cart.redeem is not None and customer is not None:
+        here = sum(parcel.points for parcel in customer.parcels)
+        asked = cart.redeem if isinstance(cart.redeem, int) else customer.balance
+        if min(asked, customer.balance) > here:
+            notes.append(("points_elsewhere", ELSEWHERE))
+    if disk_full:
+        notes.append(("disk_full", DISK_FULL))
+    return notes
