@@ -16,6 +16,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.offline.files import FileError
+from loyalty.texts import N_
+
 POS_GROUP = "kopilka-pos"
 
 
@@ -38,7 +41,10 @@ class StateDir:
             shutil.chown(self.path, group=POS_GROUP)
 
     def private_key(self) -> Ed25519PrivateKey:
-        """This till's key; made on first use and kept, so that a repeated enrolment shows the same one."""
+        """This till's key; made on first use and kept, so that a repeated enrolment shows the same one.
+
+        Raises FileError where the file holds something else.
+        """
         if not self._till_key.exists():
             pem = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM,
@@ -46,14 +52,21 @@ class StateDir:
                 serialization.NoEncryption(),
             )
             _write(self._till_key, pem, 0o600)
-        key = serialization.load_pem_private_key(self._till_key.read_bytes(), password=None)
+        try:
+            key = serialization.load_pem_private_key(self._till_key.read_bytes(), password=None)
+        except ValueError:
+            key = None
         if not isinstance(key, Ed25519PrivateKey):
-            raise TypeError(f"{self._till_key} holds a key of another kind")
+            raise FileError(N_("{path} holds no key of a till; enrol this box anew", path=self._till_key))
         return key
 
     def chain_key(self) -> bytes:
-        """The key of card hashes, given at enrolment."""
-        return self._chain_key.read_bytes()
+        """The key of card hashes, given at enrolment. Raises FileError where it is lost."""
+        try:
+            return self._chain_key.read_bytes()
+        except FileNotFoundError:
+            text = N_("there is no {path}: cards cannot be known; enrol this box anew", path=self._chain_key)
+            raise FileError(text) from None
 
     def save_chain_key(self, key: bytes) -> None:
         """Keep it, readable by the owner only."""
@@ -61,7 +74,7 @@ class StateDir:
 
     def token(self) -> str:
         """The token of the loopback API; made on first use, readable by group kopilka-pos."""
-        if not self.token_file.exists():
+        if not self.token_file.exists() or not self.token_file.read_text(encoding="ascii").strip():
             _write(self.token_file, secrets.token_urlsafe(32).encode(), 0o640)
             with suppress(LookupError, PermissionError):
                 shutil.chown(self.token_file, group=POS_GROUP)
@@ -73,11 +86,17 @@ class StateDir:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Temp file, fsync, rename: a power cut leaves the old file or the new one."""
+    """Temp file, fsync, rename, fsync: a power cut leaves the old file or the new one, and then the new."""
     temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)  # whatever the umask of who started us
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        os.fsync(descriptor)
     temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
