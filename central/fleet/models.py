@@ -69,3 +69,6 @@ class TillCursor(models.Model):
     last_sync_ms = models.BigIntegerField(null=True)
     versions = models.JSONField(default=dict)
     status = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "till_cursor"

@@ -22,6 +22,9 @@ class BucketLog(models.Model):
     next_seq = models.BigIntegerField(default=1)
     head = models.BinaryField(max_length=32)
 
+    class Meta:
+        db_table = "bucket_log"
+
 
 class LedgerEntry(models.Model):
     """An entry of an account, whoever wrote it, as its canonical bytes (loyalty/ledger.py)."""
@@ -37,6 +40,7 @@ class LedgerEntry(models.Model):
     body = models.BinaryField()
 
     class Meta:
+        db_table = "ledger"
         indexes = (
             models.Index(fields=["b", "account", "at_s", "till", "epoch", "seq"], name="ledger_by_time"),
         )
@@ -56,6 +60,7 @@ class Balance(models.Model):
     held = models.BigIntegerField(default=0)
 
     class Meta:
+        db_table = "balance"
         constraints = (
             models.CheckConstraint(
                 condition=Q(held=0 - F("issued") - F("spent") - F("expired") - F("adjusted") - F("debt")),
@@ -75,6 +80,9 @@ class Lot(models.Model):
     expires_at = models.CharField(max_length=19, null=True)
     rule = models.CharField(max_length=64)
 
+    class Meta:
+        db_table = "lot"
+
 
 class Share(models.Model):
     """What one holder may spend of a lot, in hundredths. A share of nothing has no row."""
@@ -87,6 +95,7 @@ class Share(models.Model):
     points = models.BigIntegerField()
 
     class Meta:
+        db_table = "share"
         constraints = (models.CheckConstraint(condition=Q(points__gte=0), name="share_never_below_zero"),)
 
 
@@ -99,6 +108,9 @@ class Visits(models.Model):
     store = models.CharField(max_length=32)
     visits = models.PositiveIntegerField()
 
+    class Meta:
+        db_table = "visits"
+
 
 class DownHead(models.Model):
     """The end of one downlink: bucket -> till. It stays when delivered messages are pruned."""
@@ -108,6 +120,9 @@ class DownHead(models.Model):
     till = models.CharField(max_length=32, db_index=True)
     gseq = models.BigIntegerField()
     h = models.BinaryField(max_length=32)
+
+    class Meta:
+        db_table = "down_head"
 
 
 class DownMessage(models.Model):

@@ -338,9 +338,9 @@ def test_the_database_itself_refuses_a_share_below_zero(till: PretendTill, anna:
     till.sell(anna, earn=1_00)
     till.sync()
     with connections["default"].cursor() as cursor, pytest.raises(Exception, match="share_never_below_zero"):
-        cursor.execute("UPDATE ledger_share SET points = -1")
+        cursor.execute("UPDATE share SET points = -1")
     with connections["default"].cursor() as cursor, pytest.raises(Exception, match="balance_adds_up"):
-        cursor.execute("UPDATE ledger_balance SET held = held + 1")
+        cursor.execute("UPDATE balance SET held = held + 1")
 
 
 def test_the_migrations_hold_what_the_models_say(office: Office) -> None:
