@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from agent.amounts import Amounts
 from agent.drivers.document import Cut, Document, Line, Qr, document_lines, substitute
 from loyalty.texts import N_, Text
 
@@ -30,9 +31,7 @@ MAX_TEXT_CHARS = 200
 
 Translate = Callable[[str], str]
 
-# These two are translated by example: a translator writes the same amount and the same date pattern as
-# their language does.
-_AMOUNT_PATTERN = N_("1,234.50").msgid
+# Translated by example: a translator writes the date pattern of their language.
 _DATE_PATTERN = N_("%Y-%m-%d").msgid
 
 
@@ -173,8 +172,7 @@ class _Page:
     def __init__(self, columns: int, translate: Translate) -> None:
         self.columns, self.translate = columns, translate
         self.lines: list[Line | Qr | Cut] = []
-        pattern = translate(_AMOUNT_PATTERN)
-        self._group, self._point = (pattern[1], pattern[5]) if len(pattern) == 8 else (" ", ",")
+        self._amounts = Amounts(translate)
 
     def say(self, text: Text) -> str:
         return text.render(self.translate)
@@ -214,18 +212,11 @@ class _Page:
         return clock if time.date() == now.date() else f"{self.date(time)} {clock}"
 
     def money(self, minor: int) -> str:
-        return self._hundredths(minor)
+        return self._amounts.hundredths(minor)
 
     def points(self, hundredths: int, *, sign: bool = False) -> str:
         """Points; whole ones without decimals."""
-        text = self._hundredths(hundredths).removesuffix(self._point + "00")
-        return "+" + text if sign and hundredths > 0 else text
+        return self._amounts.hundredths(hundredths, sign=sign).removesuffix(self._amounts.point + "00")
 
     def quantity(self, thousandths: int) -> str:
-        whole, rest = divmod(thousandths, 1000)
-        return f"{whole}{self._point}{rest:03}".rstrip("0") if rest else str(whole)
-
-    def _hundredths(self, value: int) -> str:
-        whole, rest = divmod(abs(value), 100)
-        grouped = f"{whole:,}".replace(",", self._group)
-        return f"{'-' if value < 0 else ''}{grouped}{self._point}{rest:02}"
+        return self._amounts.thousandths(thousandths)

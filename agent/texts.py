@@ -12,7 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from loyalty.texts import N_, Text
+from agent.amounts import Amounts
+from loyalty.texts import Text
 
 LANGUAGES = ("ru", "en")
 _DOMAINS = ("agent", "loyalty")
@@ -58,12 +59,6 @@ def both(text: Text) -> dict[str, str]:
     return {lang: text.render(translator(lang)) for lang in LANGUAGES}
 
 
-_AMOUNT_PATTERN = N_("1,234.50").msgid  # a translator writes the same amount as their language does
-
-
 def amount(hundredths: int, lang: str | None = None, *, sign: bool = False) -> str:
     """Points or money, as this person writes them: -123450 -> "-1 234,50". `sign`: a plus is written too."""
-    pattern = translator(language(lang))(_AMOUNT_PATTERN)
-    whole, rest = divmod(abs(hundredths), 100)
-    mark = "-" if hundredths < 0 else "+" if sign else ""
-    return f"{mark}{whole:,}".replace(",", pattern[1]) + f"{pattern[5]}{rest:02}"
+    return Amounts(translator(language(lang))).hundredths(hundredths, sign=sign)

@@ -11,7 +11,7 @@ from rich.text import Text as RichText
 
 from agent.demo.cash_program import CashProgram
 from agent.demo.stage import PASSWORD, Office, StageError, TillBox, data_file, wait_for
-from agent.texts import say
+from agent.texts import amount, say
 from loyalty.texts import N_, Text
 
 CARD = "2000000000015"
@@ -95,7 +95,7 @@ class Shift:
     def _online_sale(self, cash: CashProgram) -> None:
         self._title(N_("A sale: card scanned, discounts, points"))
         first = cash.quote("r1", GOODS)
-        self._say(N_("the goods come to {list}, without a card {pay}", **_sums(first)))
+        self._say(N_("the goods come to {list}, without a card {pay}", **self._sums(first)))
         wait_for("the scanner to be open", self._till.scanner_ready)
         self._till.scanner.scan(CARD)
         seen = wait_for("the scanned card", lambda: cash.sale("r1")["customer"])
@@ -208,16 +208,18 @@ class Shift:
         quote, titles = quoted["quote"], quoted["titles"]
         discounts: dict[str, int] = {}
         for line in quote["lines"]:
-            for rule, amount in line["discounts"].items():
-                discounts[rule] = discounts.get(rule, 0) + amount
-        for rule, amount in discounts.items():
-            self._say(N_("  {title}: -{amount}", title=titles[rule], amount=_money(amount)))
+            for rule, minor in line["discounts"].items():
+                discounts[rule] = discounts.get(rule, 0) + minor
+        for rule, minor in discounts.items():
+            self._say(N_("  {title}: -{amount}", title=titles[rule], amount=self._money(minor)))
         if quote["redeemed"]:
-            self._say(N_("  paid with points: {amount}", amount=_money(quote["redeemed"])))
+            self._say(N_("  paid with points: {amount}", amount=self._money(quote["redeemed"])))
         for lot in quote["earned_lots"]:
             day = lot["active_from"][:10]
-            self._say(N_("  earned: {points}, to be spent from {day}", points=_money(lot["amount"]), day=day))
-        self._say(N_("  to pay {pay} of {list}", **_sums(quoted)))
+            self._say(
+                N_("  earned: {points}, to be spent from {day}", points=self._money(lot["amount"]), day=day)
+            )
+        self._say(N_("  to pay {pay} of {list}", **self._sums(quoted)))
 
     def _show(self, slip: Any, picture: str) -> None:
         path = self._pictures / picture
@@ -230,6 +232,13 @@ class Shift:
 
     def _say(self, text: Text) -> None:
         self._console.print(f"   {say(text, self._lang)}", markup=False)
+
+    def _sums(self, quoted: dict[str, Any]) -> dict[str, str]:
+        quote = quoted["quote"]
+        return {"list": self._money(quote["list"]), "pay": self._money(quote["pay"])}
+
+    def _money(self, minor: int) -> str:
+        return amount(minor, self._lang)
 
     def _notices_the_cut(self) -> bool:
         # Ask for a sync, so that the till need not find out by itself a minute later.
@@ -247,11 +256,3 @@ def _expect(kept: object, complaint: str) -> None:
 
 def _is_copy(slip: Any) -> bool:
     return "КОПИЯ" in slip.text or "COPY" in slip.text
-
-
-def _sums(quoted: dict[str, Any]) -> dict[str, str]:
-    return {"list": _money(quoted["quote"]["list"]), "pay": _money(quoted["quote"]["pay"])}
-
-
-def _money(minor: int) -> str:
-    return f"{minor // 100}.{minor % 100:02d}"
