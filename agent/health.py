@@ -15,6 +15,7 @@ from typing import Any
 from agent.drivers.contracts import DeviceState
 from agent.offline.engine import InForce
 from agent.offline.ledger_db import Batch, Identity, LedgerDb
+from agent.sync import machine
 from agent.sync.machine import BatchToSend
 from agent.texts import both
 from loyalty.texts import N_, Text
@@ -27,6 +28,7 @@ DISK_LOW_BYTES = 64 * 1024 * 1024
 ALERTS_MAX = 32
 
 LINK_REMEDY = N_("check the cable and the router; the shop goes on selling, points of this till can be spent")
+HERE_REMEDY = N_("the till could not store what the centre sent; see the other troubles and the log")
 HARD_LINK_REMEDY = N_("call the office: this till needs an operator; the shop goes on selling")
 CLOCK_REMEDY = N_("set the clock of this box right (timedatectl); points are spent by the centre's time")
 HOLD_REMEDY = N_("finish or void the sales that have held points for more than a day")
@@ -165,8 +167,7 @@ class Health:
     def _troubles(self, ledger: LedgerDb, now_s: int, free_bytes: int) -> list[dict[str, Any]]:
         found: list[tuple[str, Text]] = [(code, text) for code, (text, _) in self._alerts.items()]
         if self._link is not None and self._link.word is not None:
-            hard = self._link.word.isupper()
-            found.append(("link", HARD_LINK_REMEDY if hard else LINK_REMEDY))
+            found.append(("link", _link_remedy(self._link.word)))
         for channel, (word, detail) in self._channels.items():
             text = N_(
                 "channel {channel}: the new version was refused ({word}); the last good one stays: {detail}",
@@ -184,3 +185,9 @@ class Health:
         if ledger.down_stopped():
             found.append(("downlink", DOWN_REMEDY))
         return [{"code": code, **both(text)} for code, text in found]
+
+
+def _link_remedy(word: str) -> Text:
+    if word == machine.FAILED_HERE:
+        return HERE_REMEDY
+    return HARD_LINK_REMEDY if word in machine.NEEDS_A_PERSON else LINK_REMEDY

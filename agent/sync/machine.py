@@ -181,7 +181,10 @@ class LinkDown:
 Effect: TypeAlias = LoadBatch | PostSync | Apply | Fetch | Sleep | NoteRetry | LinkUp | LinkDown
 
 # A refusal that no retry mends soon: said as it is, tried again at the slowest pace.
-_HARD = {wire.FORK, wire.EPOCH, wire.TIMELINE, "TOO_OLD"}
+HARD = frozenset({wire.FORK, wire.EPOCH, wire.TIMELINE, "TOO_OLD"})
+NOT_TRUSTED = "not_trusted"  # somebody else answers in the centre's name
+NEEDS_A_PERSON = HARD | {wire.GAP, NOT_TRUSTED}
+FAILED_HERE = "failed_here"  # not the link's fault
 
 
 class _Stage(Enum):
@@ -227,7 +230,7 @@ class SyncMachine:
             case (_Stage.APPLYING, Applied(moved)):
                 return self._go_on(moved)
             case (_, Failed(reason)):
-                return self._back_off("failed_here", reason)
+                return self._back_off(FAILED_HERE, reason)
         return []
 
     def _load(self) -> LoadBatch:
@@ -258,7 +261,7 @@ class SyncMachine:
     def _judge(self, reply: SyncReply) -> list[Effect]:
         assert self._request is not None
         if not self._is_ours(self._request, reply):
-            return self._back_off("not_trusted", "the reply is not signed by this programme's centre")
+            return self._back_off(NOT_TRUSTED, "the reply is not signed by this programme's centre")
         written = self._request.first_seq + len(self._request.entries)
         if reply.next_seq > written:
             return self._back_off(
@@ -307,7 +310,7 @@ class SyncMachine:
         if event.status == 413 and sent > 1:
             self._limit = sent // 2
             return [self._load()]
-        if code in _HARD:
+        if code in HARD:
             return [LinkDown(code, detail), self._rest(BACKOFF_MAX_MS, BACKOFF_MAX_MS, BACKOFF_MAX_MS)]
         if event.retry_after_s is not None:
             low_ms = min(max(event.retry_after_s, 1), OBEYED_MAX_S) * 1000
