@@ -183,7 +183,7 @@ class Counter:
             lines=lines,
             holder=holder,
             coupons=body.coupons,
-            tenders=tuple(tender.type for tender in body.tenders),
+            tenders=tuple(t if isinstance(t, str) else t.type for t in body.tenders),
             redeem=body.redeem,
             operator=body.operator,
         )

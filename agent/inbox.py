@@ -66,13 +66,16 @@ class TenderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SaleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`PUT /v1/sales/{id}`: the whole cart. `card`: left out = keep the scanned one; null = without card."""
+    """`PUT /v1/sales/{id}`: the whole cart. `card`: left out = keep the scanned one; null = without card.
+
+    A planned tender is its type ("cash"), or an object with type and amount as in the commit.
+    """
 
     lines: tuple[LineBody, ...]
     card: str | msgspec.UnsetType | None = msgspec.UNSET
     coupons: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
-    tenders: tuple[TenderBody, ...] = ()
+    tenders: tuple[TenderBody | str, ...] = ()
     redeem: Amount | str | None = None
     operator: str | None = None
 

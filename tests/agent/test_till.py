@@ -118,6 +118,11 @@ def test_the_same_cart_again_is_the_same_quote(regular: Shop) -> None:
     assert regular.put("r1", card=CARD, redeem="max")["quote_id"] == first["quote_id"]
 
 
+def test_a_planned_tender_is_a_word_or_an_object(shop: Shop) -> None:
+    word = shop.put("r1", tenders=["card"])
+    assert shop.put("r1", tenders=[{"type": "card", "amount": 90_000}]) == word
+
+
 def test_another_cart_is_another_quote_and_the_old_one_is_dead(regular: Shop) -> None:
     first = regular.put("r1", card=CARD, redeem="max")
     second = regular.put("r1", card=CARD, redeem="max", lines=[milk(1_000)])
