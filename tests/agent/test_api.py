@@ -314,13 +314,14 @@ def test_an_overloaded_till_says_so_at_once() -> None:
     assert list(program) == []
 
 
-def test_a_fault_of_ours_is_an_error_like_every_other(
-    till: Till, cash: CashProgram, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_fault_of_ours_is_an_error_like_every_other(till: Till, caplog: pytest.LogCaptureFixture) -> None:
     till.answer = lambda ask: ask.reply.set_exception(RuntimeError("boom"))
-    status, error = cash.refused("PUT", "/v1/sales/r1", {**CART, "card": CARD})
+    program = serve(Api(till.inbox, TOKEN))
+    status, error = next(program).refused("PUT", "/v1/sales/r1", {**CART, "card": CARD})
     assert (status, error["code"]) == (500, "broken")
     assert "boom" not in str(error)
+    assert list(program) == []  # the server has ended, so its log is whole
+    assert "boom" in caplog.text
     assert CARD not in caplog.text
 
 
