@@ -110,15 +110,14 @@ class Api:
     async def _ask(self, ask: Ask, timeout_s: float | None = None) -> Response:
         self._inbox.post(ask)
         reply: Future[dict[str, Any]] = ask.reply
-        # Shielded: giving up here must not cancel the slot into which the till's thread will put its answer.
-        answer = asyncio.shield(asyncio.wrap_future(reply))
-        try:
-            return _json(200, await asyncio.wait_for(answer, timeout_s or self._reply_timeout_s))
-        except TimeoutError as error:
+        answer = asyncio.wrap_future(reply)
+        answer.add_done_callback(_heard)
+        # `wait` gives up without cancelling: the till's thread will still put its answer into the slot.
+        done, _ = await asyncio.wait({answer}, timeout=timeout_s or self._reply_timeout_s)
+        if not done:
             # The till may still do it: the cash program asks again with the same id and body.
-            raise Problem(
-                503, "no_answer", N_("the till did not answer in time; ask the same again")
-            ) from error
+            raise Problem(503, "no_answer", N_("the till did not answer in time; ask the same again"))
+        return _json(200, answer.result())
 
     def _guard(self, endpoint: Endpoint) -> Endpoint:
         """Token first; every Problem becomes a JSON error."""
@@ -223,6 +222,12 @@ def _no_such_call(_: Request, error: Exception) -> Response:
 def _broken(_: Request, __: Exception) -> Response:
     """A fault of ours; uvicorn logs its traceback."""
     return _error(Problem(500, "broken", N_("the till could not do this; see its log, and ask once more")))
+
+
+def _heard(answer: asyncio.Future[dict[str, Any]]) -> None:
+    """A refusal that nobody waits for any more is no fault that asyncio should complain of."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:
