@@ -78,6 +78,7 @@ def entries(draw: st.DrawFn) -> Entry:
 
 UNBALANCED = {
     "points out of nowhere": (Posting(FREE, "L", 5),),
+    "points into nowhere": (Posting(FREE, "L", -5),),
     "more in than out": (Posting(ISSUED, "L", -5), Posting(FREE, "L", 6)),
     "one lot pays for another": (Posting(ISSUED, "L", -5), Posting(FREE, "M", 5)),
     "a posting of nothing": (Posting(ISSUED, "L", 0),),
