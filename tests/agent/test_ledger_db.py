@@ -523,15 +523,6 @@ def test_a_grant_that_cannot_be_booked_is_said(book: LedgerDb, body: bytes) -> N
     assert left(book) == {}
 
 
-def test_parcels_never_grow_beyond_what_the_file_holds(book: LedgerDb) -> None:
-    """Two grants of all the points there can be: the second does not fit a column."""
-    items = downlink(grant_body(1, 2**62), grant_body(2, 2**62))
-    assert synced(book, items[0]) == 1
-    with pytest.raises(LedgerFault):
-        synced(book, *items)
-    assert left(book) == {LOT: 2**62}
-
-
 UNKNOWN: dict[str, tuple[bytes, str]] = {
     "a kind of later days": (grant_body(2, kind="GIFT"), "GIFT"),
     "a kind that is not told to tills yet": (grant_body(2, kind="RECALL"), "RECALL"),
