@@ -57,11 +57,12 @@ NO_CERTIFICATES = N_("this version takes no gift certificates; sell without them
 
 @dataclass(slots=True)
 class OpenSale:
-    """A sale in hand, with the rules it was opened under and whoever waits for its quote."""
+    """A sale in hand, with the rules it was opened under and whoever waits for its quote, until when."""
 
     sale: Sale
     in_force: InForce
     waiting: list[PutSale] = field(default_factory=list)
+    due_ms: int | None = None  # while WAITING: its second is over then (monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,6 @@ class Counter:
         self._translate = translate
         self._refuse = refuse
         self._open: OrderedDict[str, OpenSale] = OrderedDict()  # the sale last touched stands last
-        self._timers: dict[str, int] = {}  # sale id -> monotonic ms
         self._scanned: tuple[Holder, int] | None = None  # a card that waits for its sale, since
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
@@ -151,11 +151,11 @@ class Counter:
                     self._health.clear("disk_full")
                 case sale.ReleaseHold():
                     self._ledger.release_hold(after.id)
-        current.sale = after
+        current.sale, current.due_ms = after, None
         for effect in effects:
             match effect:
                 case sale.StartTimer():
-                    self._timers[after.id] = self._clock.monotonic_ms() + QUOTE_WAIT_MS
+                    current.due_ms = self._clock.monotonic_ms() + QUOTE_WAIT_MS
                 case sale.Reply():
                     for ask in current.waiting:
                         ask.reply.set_result(self._sale_reply(current))
@@ -192,14 +192,14 @@ class Counter:
 
     def next_timer_ms(self) -> int | None:
         """When `ring` is due, in monotonic milliseconds."""
-        return min(self._timers.values(), default=None)
+        return min((o.due_ms for o in self._open.values() if o.due_ms is not None), default=None)
 
     def ring(self) -> None:
         """The second of some sales is over: price them with what is held now."""
         now_ms = self._clock.monotonic_ms()
-        for sale_id in [sale_id for sale_id, at_ms in self._timers.items() if at_ms <= now_ms]:
-            del self._timers[sale_id]
-            self._finish(self._open[sale_id])
+        for current in list(self._open.values()):
+            if current.due_ms is not None and current.due_ms <= now_ms:
+                self._finish(current)
 
     def arrived(self, card_key: int) -> None:
         """Nothing more is to be waited for with this card: price the sales that waited."""
@@ -211,7 +211,7 @@ class Counter:
     def _finish(self, current: OpenSale) -> None:
         if current.sale.state is not State.WAITING:
             return
-        self._timers.pop(current.sale.id, None)
+        current.due_ms = None
         asks = list(current.waiting)
         try:
             self._advance(current, sale.Answered(self._offer(current.sale, current.in_force)))
@@ -526,12 +526,13 @@ class Counter:
         self._open[current.sale.id] = current
         self._open.move_to_end(current.sale.id)
         if len(self._open) > sale.OPEN_SALES_MAX:
-            idle = (sale_id for sale_id, other in self._open.items() if other.sale.state is not State.WAITING)
-            del self._open[next(idle)]
+            others = [other for other in self._open.values() if other is not current]
+            oldest = next((o for o in others if o.sale.state is not State.WAITING), others[0])
+            self._finish(oldest)  # where all of them wait, this one gets its price before its second is over
+            self._forget(oldest.sale.id)
 
     def _forget(self, sale_id: str) -> None:
         self._open.pop(sale_id, None)
-        self._timers.pop(sale_id, None)
 
 
 def _line(line: LineBody, in_force: InForce) -> SoldLine:

@@ -18,9 +18,14 @@ from agent.offline.engine import InForce, wall_clock
 from agent.offline.ledger_db import Parcel
 from loyalty import document
 from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLot, Tender
-from loyalty.ledger import Earned, LotTerms, Spent
+from loyalty.faults import Fault, Refused
+from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent
 from loyalty.sale import Cart, Offer, Paid
+from loyalty.texts import N_
 from loyalty.wire import Member
+
+TOTAL_MAX_MINOR = 10**12  # more than any till sells at once: a price or a quantity is wrong
+LOTS_MAX = 1_000  # of one customer in one receipt, so that its entry is never too large for the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,9 @@ def make_offer(
         tenders=cart.tenders,
         redeem=cart.redeem,
     )
-    seen = _seen(customer, cart) if customer else None
+    seen = _seen(customer, cart, wall_clock(in_force.local(opened_s))) if customer else None
     quote = in_force.price(document.engine_receipt(receipt, seen))
+    _check(quote)
     offer = Offer(
         quote_id="",
         cart=cart,
@@ -97,8 +103,26 @@ def sale_document(offer: Offer, paid: Paid) -> SaleDocument:
     )
 
 
-def _seen(customer: Customer, cart: Cart) -> SeenCustomer:
+def _check(quote: dict[str, Any]) -> None:
+    """Refused here, before anybody pays, is what no ledger could take later. Raises Refused."""
+    if quote["list"] > TOTAL_MAX_MINOR:
+        text = N_(
+            "the lines come to more than {max} kopecks; is a price or a quantity wrong?", max=TOTAL_MAX_MINOR
+        )
+        raise Refused([Fault("lines", text)])
+    for lot in quote["earned_lots"]:
+        if lot["amount"] > POINTS_MAX:
+            text = N_("rule {rule} gives more points than there can be", rule=lot["rule"])
+            raise Refused([Fault("lines", text)])
+
+
+def _seen(customer: Customer, cart: Cart, now: str) -> SeenCustomer:
+    """The customer as the engine sees them; of their parcels those that live, the first to be spent first."""
     member = customer.member
+    live = [
+        p for p in customer.parcels if p.active_from <= now and (p.expires_at is None or now < p.expires_at)
+    ]
+    live.sort(key=lambda p: (p.expires_at is None, p.expires_at or "", p.active_from, p.lot))
     return SeenCustomer(
         account=member.account,
         tier=member.tier,
@@ -106,7 +130,7 @@ def _seen(customer: Customer, cart: Cart) -> SeenCustomer:
         segments=member.segments,
         counters=member.counters,
         birthday=member.birthday,
-        lots=tuple(SeenLot(p.lot, p.points, p.active_from, p.expires_at) for p in customer.parcels),
+        lots=tuple(SeenLot(p.lot, p.points, p.active_from, p.expires_at) for p in live[:LOTS_MAX]),
     )
 
 

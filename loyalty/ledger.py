@@ -38,7 +38,9 @@ from loyalty.decoding import UNREADABLE
 CANONICAL_VERSION = b"\x01"
 BUCKETS = 256
 ACCOUNT_MAX = 2**62  # accounts are integers below this (ledger-sync.md, Words)
-POINTS_MAX = 2**62  # of one posting, in hundredths: what any database column holds
+# What till and office both hold an entry to, so that nothing one writes can be too much for the other.
+POINTS_MAX = 10**12  # of one posting, in hundredths; sums of millions of them fit any database column
+POSTINGS_MAX = 10_000
 FINGERPRINT_DIGITS = 6  # of the head, printed on the slip as a witness outside the machine
 
 ISSUED, SPENT, EXPIRED, ADJUSTED, DEBT, FREE = "issued", "spent", "expired", "adjusted", "debt", "free"
@@ -138,13 +140,15 @@ def parse(body: bytes) -> Entry:
 
 
 def check(entry: Entry) -> None:
-    """The law of one entry: postings sum to zero lot by lot, and none is empty."""
+    """The law of one entry: postings sum to zero lot by lot, none is empty, and nothing is too large."""
     sums: dict[str, int] = defaultdict(int)
+    if len(entry.postings) > POSTINGS_MAX:
+        raise LedgerError(f"entry {entry.id}: {len(entry.postings)} postings; at most {POSTINGS_MAX}")
     for posting in entry.postings:
         if posting.points == 0:
             raise LedgerError(f"entry {entry.id}: a posting of 0 points on lot {posting.lot}")
         if abs(posting.points) > POINTS_MAX:
-            raise LedgerError(f"entry {entry.id}: a posting of more points than there can be")
+            raise LedgerError(f"entry {entry.id}: a posting of more than {POINTS_MAX} hundredths of a point")
         sums[posting.lot] += posting.points
     for lot, total in sums.items():
         if total != 0:

@@ -94,6 +94,25 @@ def test_an_entry_whose_points_do_not_balance_is_refused_by_its_name(postings: t
     assert parse(packed).id == "T1-1-7"
 
 
+@pytest.mark.parametrize(
+    "postings",
+    [
+        pytest.param(
+            (Posting(ISSUED, "a", -ledger.POINTS_MAX - 1), Posting(FREE, "a", ledger.POINTS_MAX + 1)),
+            id="more points than there can be",
+        ),
+        pytest.param(
+            (Posting(ISSUED, "a", -1), Posting(FREE, "a", 1)) * (ledger.POSTINGS_MAX // 2 + 1),
+            id="postings without end",
+        ),
+    ],
+)
+def test_an_entry_that_no_office_would_take_is_never_written(postings: tuple[Posting, ...]) -> None:
+    """A till that wrote one could not sync any more: whatever stands behind it would wait for ever."""
+    with pytest.raises(LedgerError, match="entry T1-1-1"):
+        canonical(sale(postings=postings, account=7))
+
+
 def test_points_never_move_without_an_account() -> None:
     moves = (Posting(ISSUED, "L", -5), Posting(FREE, "L", 5))
     with pytest.raises(LedgerError, match="no account"):
