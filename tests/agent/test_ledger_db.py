@@ -523,6 +523,16 @@ def test_a_grant_that_cannot_be_booked_is_said(book: LedgerDb, body: bytes) -> N
     assert left(book) == {}
 
 
+def test_a_parcel_never_grows_beyond_what_the_file_holds(book: LedgerDb) -> None:
+    """Millions of grants of all the points there can be: the one that fits no column is refused whole."""
+    items = downlink(grant_body(1), grant_body(2))
+    synced(book, items[0])
+    book._db.execute("UPDATE parcel SET points = ?", (2**63 - 1,))
+    with pytest.raises(LedgerFault):
+        synced(book, *items)
+    assert (left(book), book.down_head(BUCKET, TILL, 1)[0]) == ({LOT: 2**63 - 1}, 1)
+
+
 UNKNOWN: dict[str, tuple[bytes, str]] = {
     "a kind of later days": (grant_body(2, kind="GIFT"), "GIFT"),
     "a kind that is not told to tills yet": (grant_body(2, kind="RECALL"), "RECALL"),
