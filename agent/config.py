@@ -47,11 +47,10 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScannerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A scanner by URL (till.md §2); `source` is what its text is: a barcode, or a swipe by `track2`."""
+    """A scanner or card reader by URL (till.md §2)."""
 
     url: str
     name: str = "scanner"
-    source: str = "barcode"
 
 
 class PrinterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

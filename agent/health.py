@@ -100,7 +100,9 @@ class Health:
         """Does this alert stand?"""
         return code in self._alerts
 
-    def batch_to_send(self, batch: Batch, ledger: LedgerDb, now_s: int) -> BatchToSend:
+    def batch_to_send(
+        self, batch: Batch, ledger: LedgerDb, in_force: InForce | None, now_s: int
+    ) -> BatchToSend:
         """What the sync machine sends, with the till's status for the office's list."""
         pending, oldest_s = ledger.pending()
         status: dict[str, int | str] = {
@@ -122,7 +124,9 @@ class Health:
             bodies=batch.bodies,
             documents=batch.documents,
             down=batch.down,
-            versions=batch.versions,
+            # What is really in force here, and not the highest ever noted: files that were
+            # lost with snapshot.db are fetched again.
+            versions=dict(in_force.versions) if in_force else {},
             status=status,
             retry_attempt=uplink.retry_attempt,
         )

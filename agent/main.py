@@ -15,6 +15,7 @@ import logging
 import os
 import resource
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -43,10 +44,13 @@ from agent.inbox import (
 from agent.offline import engine
 from agent.offline.engine import InForce
 from agent.offline.ledger_db import NOT_ENROLLED, Identity, LedgerDb, LedgerFault, Reader
-from agent.offline.snapshot_db import Members, SnapshotDb, Stored
+from agent.offline.snapshot_db import Members, SnapshotDb, Stored, is_damage
 from agent.state import StateDir
 from agent.till import Till
+from loyalty import settings as settings_files
+from loyalty.faults import Refused
 from loyalty.manifest import CATALOG, RULEBOOK, SETTINGS
+from loyalty.settings import SettingsError
 from loyalty.wire import Member
 
 if TYPE_CHECKING:
@@ -104,46 +108,79 @@ class Programme:
     def __init__(self, inbox: Inbox, shelf: SnapshotDb, store: str) -> None:
         self._inbox = inbox
         self._shelf = shelf
-        self._store = store
+        self._settings_channel = f"{SETTINGS}.{store}"
         self.on_interval: Callable[[int], None] = lambda _: None  # the machine's, once there is one
 
     def at_start(self, ledger: Reader) -> InForce | None:
-        """What was in force when the agent ended; a pointer that had not moved yet moves now."""
-        for channel in self._channels():
-            noted = ledger.channel_version(channel)
-            if noted > self._shelf.version(channel) and self._shelf.stored(channel, noted) is not None:
-                self._shelf.point(channel, noted)
-        return self._build({})
+        """What was in force when the agent ended; a pointer that had not moved yet moves now.
 
-    def activate(self, channel: str, version: int, manifest_sha256: str, contents: dict[str, bytes]) -> None:
-        """Compile with the new version in place, then let the till note and swap it."""
+        Files that cannot be read, or that this version of the agent refuses (an update may be
+        stricter), do not stop it: they are no longer in force, and the centre is asked for them.
+        """
+        try:
+            return self._at_start(ledger)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+        self._shelf.renew()
+        return self._at_start(ledger)
+
+    def _at_start(self, ledger: Reader) -> InForce | None:
+        for channel, noted in ledger.channels().items():
+            pointed = self._shelf.version(channel)
+            if noted > pointed and self._shelf.stored(channel, noted) is not None:
+                self._shelf.point(channel, noted)
+            elif pointed and self._shelf.stored(channel, pointed) is None:
+                self._shelf.forget(channel)
+        try:
+            return self._build({})
+        except (Refused, SettingsError) as error:
+            log.error("what was in force is refused by this agent and is fetched anew: %s", error)
+        for channel in self._shelf.versions():
+            if channel != self._settings_channel:
+                self._shelf.forget(channel)
+        try:
+            return self._build({})
+        except SettingsError:
+            self._shelf.forget(self._settings_channel)
+            return None
+
+    def activate(self, channel: str, version: int, manifest_sha256: str, contents: dict[str, bytes]) -> bool:
+        """Compile with the new version in place, then let the till note and swap it.
+
+        False: not yet (rules that came before the settings that name them).
+        """
         in_force = self._build({channel: Stored(version, b"", contents)})
-        if in_force is None:
-            return  # rules before settings: they wait on the shelf until the settings come
+        if in_force is None or channel not in in_force.versions:
+            return False
         self.on_interval(in_force.settings.sync_interval_s)
         ask = NewInForce(channel, version, manifest_sha256, in_force)
         self._inbox.post(ask)
-        ask.reply.result(DESK_TIMEOUT_S)
-
-    def _channels(self) -> list[str]:
-        return [f"{SETTINGS}.{self._store}", *self._shelf.channels()]
+        return ask.reply.result(DESK_TIMEOUT_S)
 
     def _build(self, fresh: dict[str, Stored]) -> InForce | None:
-        def of(kind: str) -> Stored | None:
-            for channel, stored in fresh.items():
-                if channel.startswith(f"{kind}."):
-                    return stored
-            return self._shelf.newest(kind)
-
-        settings, rules, goods = of(SETTINGS), of(RULEBOOK), of(CATALOG)
+        """Everything in force, with the versions in `fresh` instead of the stored ones. None: no settings."""
+        settings = fresh.get(self._settings_channel) or self._in_force(self._settings_channel)
         if settings is None:
             return None
+        content = settings.files["settings.json"]
+        channels = settings_files.parse(content).channels
+        stored: dict[str, Stored] = {self._settings_channel: settings}
+        for kind in (RULEBOOK, CATALOG):
+            name = channels.get(kind)
+            found = (fresh.get(name) or self._in_force(name)) if name else None
+            if name is not None and found is not None:
+                stored[name] = found
+        rules, goods = (stored.get(channels.get(kind, "")) for kind in (RULEBOOK, CATALOG))
         return engine.build(
-            settings.files["settings.json"],
+            content,
             rules.files["rulebook.json"] if rules else None,
             goods.files["catalog.json"] if goods else None,
-            goods.version if goods else 0,
+            versions={name: version.version for name, version in stored.items()},
         )
+
+    def _in_force(self, channel: str) -> Stored | None:
+        return self._shelf.stored(channel, self._shelf.version(channel))
 
 
 @dataclass(slots=True)

@@ -231,7 +231,8 @@ class Till:
 
     def _load_batch(self, ask: LoadBatchAsked) -> None:
         batch = self._ledger.batch(self._identity.till, ask.limit)
-        ask.reply.set_result(self._health.batch_to_send(batch, self._ledger, self._clock.now_s()))
+        in_force, now_s = self._counter.in_force, self._clock.now_s()
+        ask.reply.set_result(self._health.batch_to_send(batch, self._ledger, in_force, now_s))
 
     def _apply(self, ask: ApplyAsked) -> None:
         """Store a verified reply of the centre; sales that waited for its points get their quote."""

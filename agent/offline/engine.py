@@ -19,6 +19,7 @@ from loyalty import receipt as receipts
 from loyalty import rulebook as rulebooks
 from loyalty import settings as settings_files
 from loyalty.card import NumberTemplate, parse_templates
+from loyalty.manifest import CATALOG
 from loyalty.settings import Settings, shop_time
 
 NO_RULES: Mapping[str, Any] = {"format": 1, "semantics": 1, "id": "none", "seq": 1, "rules": []}
@@ -33,7 +34,7 @@ class InForce:
     templates: tuple[NumberTemplate, ...]
     rulebook_seq: int
     titles: Mapping[str, str]
-    catalog_version: int
+    versions: Mapping[str, int]  # channel -> version
     catalog: catalogs.PublishedCatalog
     compiled: index.Compiled
 
@@ -41,13 +42,18 @@ class InForce:
         """The quote of a receipt in the engine's JSON form. Raises loyalty.faults.Refused."""
         return engine.quote(self.compiled, receipts.parse(receipt)).to_builtins()
 
+    @property
+    def catalog_version(self) -> int:
+        """The version of the goods; 0 = selling without a catalog."""
+        return self.versions.get(self.settings.channels.get(CATALOG, ""), 0)
+
     def local(self, utc_s: int) -> datetime:
         """The shop's wall clock at `utc_s`."""
         return shop_time(self.settings, utc_s)
 
 
 def build(
-    settings: bytes, rulebook: bytes | None, catalog: bytes | None, catalog_version: int = 0
+    settings: bytes, rulebook: bytes | None, catalog: bytes | None, *, versions: Mapping[str, int]
 ) -> InForce:
     """Check and compile the files of the channels. Raises SettingsError or Refused with every fault."""
     programme = settings_files.parse(settings)
@@ -58,7 +64,7 @@ def build(
         templates=parse_templates(list(programme.number_templates)),
         rulebook_seq=rules.seq if rulebook is not None else 0,
         titles={rule.id: rule.title or rule.id for rule in rules.rules},
-        catalog_version=catalog_version,
+        versions=versions,
         catalog=goods,
         compiled=index.compile_rulebook(rules, goods.engine),
     )

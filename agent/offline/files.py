@@ -18,6 +18,14 @@ from loyalty.texts import N_, Text
 
 SCHEMA = Path(__file__).parent / "schema"
 BUSY_TIMEOUT_S = 5.0
+# A file that cannot be written, grown, or made durable: what a full or failing disk says.
+_DISK_SAYS_NO = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
 
 
 class FileError(Exception):
@@ -45,13 +53,22 @@ def open_writer(path: Path, schema: str, *, synchronous: str = "FULL") -> sqlite
         _upgrade(connection, path, schema, present, fresh=fresh)
     except sqlite3.Error as error:
         _close(connection)
-        raise FileError(
-            N_("{path} cannot be used ({why}); restore it from a backup", path=path, why=error)
-        ) from error
+        raise _unusable(path, error) from error
     except BaseException:
         _close(connection)
         raise
     return connection
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> FileError:
+    if disk_says_no(error):
+        return FileError(N_("there is no room on the disk of {path}", path=path))
+    return FileError(N_("{path} cannot be used ({why}); restore it from a backup", path=path, why=error))
+
+
+def disk_says_no(error: sqlite3.Error) -> bool:
+    """Is it the disk that is full or failing, and not the file that is wrong?"""
+    return getattr(error, "sqlite_errorcode", None) in _DISK_SAYS_NO
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

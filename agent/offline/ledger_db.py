@@ -41,14 +41,6 @@ log = logging.getLogger(__name__)
 
 OFFER_VERSION = b"\x01"
 UNREADABLE_KIND = "?"  # a message of the centre in a form of later days
-# A file that cannot be written, grown, or made durable: what a full or failing disk says.
-_DISK_SAYS_NO = (
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR_WRITE,
-    sqlite3.SQLITE_IOERR_FSYNC,
-    sqlite3.SQLITE_IOERR_TRUNCATE,
-    sqlite3.SQLITE_IOERR_SHMSIZE,
-)
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
 ENROLLED_ALREADY = N_("this till is enrolled already; a new till needs an empty state directory")
 _encode = msgspec.msgpack.Encoder().encode
@@ -155,7 +147,6 @@ class Batch:
     bodies: tuple[bytes, ...]
     documents: tuple[tuple[int, bytes], ...]
     down: dict[int, int]
-    versions: dict[str, int]
 
 
 class Reader:
@@ -233,12 +224,11 @@ class Reader:
                 (epoch, after, last),
             ).fetchall()
             down = dict(self._db.execute("SELECT bucket, gseq FROM down_cursor").fetchall())
-            versions = dict(self._db.execute("SELECT channel, version FROM channel").fetchall())
             prev = self.hash_at(epoch, after, till)
         finally:
             self._db.execute("COMMIT")
         bodies = tuple(body for _, body in rows)
-        return Batch(uplink, after + 1, prev, bodies, tuple(map(tuple, documents)), down, versions)
+        return Batch(uplink, after + 1, prev, bodies, tuple(map(tuple, documents)), down)
 
     def down_head(self, bucket: int, till: str, timeline: int) -> tuple[int, bytes]:
         """(gseq, hash) of the newest applied message of one downlink."""
@@ -375,6 +365,10 @@ class Reader:
         ).fetchone()
         return (row[0], row[1]) if row else (0, ledger.genesis(till, epoch))
 
+    def channels(self) -> dict[str, int]:
+        """Every channel that was ever in force here, with its highest version."""
+        return dict(self._db.execute("SELECT channel, version FROM channel").fetchall())
+
     def channel_version(self, channel: str) -> int:
         """The highest version of a channel that was ever in force here (0 = none)."""
         row = self._db.execute("SELECT version FROM channel WHERE channel = ?", (channel,)).fetchone()
@@ -410,7 +404,7 @@ class LedgerDb(Reader):
             with files.transaction(self._db):
                 yield
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", None) in _DISK_SAYS_NO:
+            if files.disk_says_no(error):
                 raise DiskFull(N_("there is no room on the disk of {path}", path=self.path)) from error
             raise LedgerFault(N_("{path}: {why}", path=self.path, why=error)) from error
         except (LedgerError, OverflowError) as error:

@@ -4,18 +4,26 @@ One writer, the sync thread; the till reads members through a `Members` of its o
 A version of a channel comes into force in three steps, each safe to repeat after a
 crash: the files are stored here; ledger.db notes the version (it may never fall);
 the pointer here moves. At start the two are compared and the rest is done again.
+
+**Damage.** A page that cannot be read must not stop a till. Whoever meets one takes what is
+asked for as not there; the writer lays the file aside (`snapshot.db.damaged`), begins a new one
+with the versions in force that can still be read whole, and the centre tells the rest again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from agent.offline import files
+from loyalty.decoding import UNREADABLE
 from loyalty.manifest import Manifest
 from loyalty.wire import Member
 
@@ -24,6 +32,7 @@ log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
 VERSIONS_KEPT = 3  # of each channel; open sales use at most the last ones
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,53 +55,105 @@ class KnownMember:
 class Members:
     """Reading members; one object a thread."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.path = path
         self._db = connection
+        self._said = False
 
     @classmethod
     def open(cls, path: Path) -> Members:
         """A reader with a query_only connection of its own."""
-        return cls(files.open_reader(path))
+        return cls(files.open_reader(path), path)
 
     def close(self) -> None:
         """Give the connection back."""
         self._db.close()
 
     def by_card(self, card_key: int) -> KnownMember | None:
-        """Whose card this is, if the till has heard of it."""
+        """Whose card this is, if the till has heard of it and can still read it."""
+        try:
+            return self._by_card(card_key)
+        except (sqlite3.DatabaseError, *UNREADABLE) as error:
+            return self._read_anew(card_key, error)
+
+    def _by_card(self, card_key: int) -> KnownMember | None:
         row = self._db.execute(
             "SELECT member.body, member.heard_s FROM card JOIN member USING (account) WHERE card_key = ?",
             (card_key,),
         ).fetchone()
         return KnownMember(_decode_member(row[0]), row[1]) if row else None
 
+    def _read_anew(self, card_key: int, error: Exception) -> KnownMember | None:
+        """The writer may have begun a new file since; where it has not, the card is not known here."""
+        if not self._said:
+            log.error("members cannot be read (%s); the centre is asked", type(error).__name__)
+        self._said = True
+        with suppress(files.FileError, sqlite3.DatabaseError, *UNREADABLE):
+            fresh = files.open_reader(self.path)
+            self._db.close()
+            self._db = fresh
+            return self._by_card(card_key)
+        return None
+
 
 class SnapshotDb(Members):
     """The one writer of snapshot.db. Belongs to the sync thread (to main before threads start)."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        super().__init__(_open(path))
+        super().__init__(_open(path), path)
+
+    def by_card(self, card_key: int) -> KnownMember | None:
+        """Whose card this is, as the last look-up said."""
+        return self._by_card(card_key)
 
     def learn(self, card_key: int, member: Member, now_s: int) -> None:
-        """Remember what a look-up answered; without room on the disk it is simply asked again next time."""
+        """Remember what a look-up answered; where that cannot be, it is simply asked again next time."""
         try:
-            self._learn(card_key, member, now_s)
-        except sqlite3.OperationalError as error:
+            with self._writing():
+                self._learn(card_key, member, now_s)
+        except sqlite3.DatabaseError as error:
             log.warning("a card that was looked up is not remembered: %s", error)
 
     def _learn(self, card_key: int, member: Member, now_s: int) -> None:
-        with files.transaction(self._db):
-            self._db.execute(
-                "INSERT INTO member VALUES (?, ?, ?) ON CONFLICT (account)"
-                " DO UPDATE SET body = excluded.body, heard_s = excluded.heard_s",
-                (member.account, _encode(member), now_s),
-            )
-            self._db.execute(
-                "INSERT INTO card VALUES (?, ?) ON CONFLICT (card_key)"
-                " DO UPDATE SET account = excluded.account",
-                (card_key, member.account),
-            )
+        self._db.execute(
+            "INSERT INTO member VALUES (?, ?, ?) ON CONFLICT (account)"
+            " DO UPDATE SET body = excluded.body, heard_s = excluded.heard_s",
+            (member.account, _encode(member), now_s),
+        )
+        self._db.execute(
+            "INSERT INTO card VALUES (?, ?) ON CONFLICT (card_key) DO UPDATE SET account = excluded.account",
+            (card_key, member.account),
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction; a file that proves damaged is replaced before the error goes on."""
+        try:
+            with files.transaction(self._db):
+                yield
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self.renew()
+            raise
+
+    def renew(self) -> None:
+        """Lay the file aside and begin a new one, with the versions in force that can be read whole."""
+        saved: list[tuple[str, Stored]] = []
+        with suppress(sqlite3.DatabaseError):
+            for channel in self.versions():
+                with suppress(sqlite3.DatabaseError):
+                    stored = self.stored(channel, self.version(channel))
+                    saved += [(channel, stored)] if stored else []
+        self._db.close()
+        self._db = _begin_anew(self.path)
+        for channel, stored in saved:
+            self.stage(_manifest(stored.manifest), stored.manifest, stored.files)
+            self.point(channel, stored.version)
+
+    def forget(self, channel: str) -> None:
+        """Nothing of this channel is in force here any more: it is to be fetched."""
+        with self._writing():
+            self._db.execute("DELETE FROM pointer WHERE channel = ?", (channel,))
 
     def has_file(self, sha256: str) -> bool:
         """Is the content with this hash here already?"""
@@ -100,7 +161,7 @@ class SnapshotDb(Members):
 
     def stage(self, manifest: Manifest, body: bytes, contents: dict[str, bytes]) -> None:
         """Store a verified version and its files; nothing is in force yet."""
-        with files.transaction(self._db):
+        with self._writing():
             for name, content in contents.items():
                 self._db.execute(
                     "INSERT INTO file VALUES (?, ?) ON CONFLICT (sha256) DO NOTHING",
@@ -114,7 +175,7 @@ class SnapshotDb(Members):
 
     def point(self, channel: str, version: int) -> None:
         """`version` is in force; older ones beyond VERSIONS_KEPT are let go."""
-        with files.transaction(self._db):
+        with self._writing():
             self._db.execute(
                 "INSERT INTO pointer VALUES (?, ?) ON CONFLICT (channel)"
                 " DO UPDATE SET version = excluded.version",
@@ -129,7 +190,7 @@ class SnapshotDb(Members):
         kept = {
             ref.sha256
             for (body,) in self._db.execute("SELECT body FROM manifest").fetchall()
-            for ref in msgspec.json.decode(body, type=Manifest).files.values()
+            for ref in _manifest(body).files.values()
         }
         stored = self._db.execute("SELECT sha256 FROM file").fetchall()
         self._db.executemany(
@@ -141,37 +202,50 @@ class SnapshotDb(Members):
         row = self._db.execute("SELECT version FROM pointer WHERE channel = ?", (channel,)).fetchone()
         return row[0] if row else 0
 
-    def channels(self) -> list[str]:
-        """Every channel that has a version in force here."""
-        return [name for (name,) in self._db.execute("SELECT channel FROM pointer ORDER BY channel")]
-
-    def newest(self, kind: str) -> Stored | None:
-        """What is in force of one kind of channel ("rulebook" of `rulebook.all`)."""
-        channel = next((name for name in self.channels() if name.startswith(f"{kind}.")), None)
-        return self.stored(channel, self.version(channel)) if channel else None
+    def versions(self) -> dict[str, int]:
+        """Channel -> the version in force here."""
+        return dict(self._db.execute("SELECT channel, version FROM pointer").fetchall())
 
     def stored(self, channel: str, version: int) -> Stored | None:
-        """A stored version with its files, or None if it or a file of it is not here."""
+        """A stored version with its files, or None if it or a file of it is not here as it was signed."""
         row = self._db.execute(
             "SELECT body FROM manifest WHERE channel = ? AND version = ?", (channel, version)
         ).fetchone()
         if row is None:
             return None
         contents: dict[str, bytes] = {}
-        for name, ref in msgspec.json.decode(row[0], type=Manifest).files.items():
+        for name, ref in _manifest(row[0]).files.items():
             file = self._db.execute("SELECT body FROM file WHERE sha256 = ?", (ref.sha256,)).fetchone()
-            if file is None:
+            if file is None or hashlib.sha256(file[0]).hexdigest() != ref.sha256:
                 return None
             contents[name] = file[0]
         return Stored(version, row[0], contents)
 
 
+def is_damage(error: BaseException) -> bool:
+    """Is the file itself broken, and not only full, locked or out of reach?"""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return (code & 0xFF) in _DAMAGE
+
+
+def _manifest(body: bytes) -> Manifest:
+    return msgspec.json.decode(body, type=Manifest)
+
+
 def _open(path: Path) -> sqlite3.Connection:
-    """The file; where it cannot be used, a new one: everything in it can be fetched again."""
+    """The file; where it is damaged, or of a newer agent, a new one. Raises FileError."""
     try:
         return files.open_writer(path, "snapshot", synchronous="NORMAL")
     except files.FileError as error:
-        log.warning("what the centre told us is fetched anew: %s", error)
-    for part in ("", "-wal", "-shm"):
+        if error.__cause__ is not None and not is_damage(error.__cause__):
+            raise  # no room, no right: a new file would not help, and this one may be whole
+    return _begin_anew(path)
+
+
+def _begin_anew(path: Path) -> sqlite3.Connection:
+    log.warning("%s cannot be used; it is laid aside, and what the centre told us is fetched anew", path)
+    for part in ("-wal", "-shm"):
         path.with_name(path.name + part).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        path.replace(path.with_name(path.name + ".damaged"))
     return files.open_writer(path, "snapshot", synchronous="NORMAL")

@@ -49,7 +49,7 @@ class Channels:
         keys: dict[str, bytes],
         shelf: Shelf,
         highest: Callable[[str], int],
-        activate: Callable[[str, int, str, dict[str, bytes]], None],
+        activate: Callable[[str, int, str, dict[str, bytes]], bool],
         alarm: Callable[[str, str | None, str], None],
         now_s: Callable[[], int],
     ) -> None:
@@ -86,7 +86,8 @@ class Channels:
             contents = self._files(centre, manifest, session)
             self._shelf.stage(manifest, reply.manifest, contents)
             try:
-                self._activate(channel, manifest.version, sha256, contents)
+                if not self._activate(channel, manifest.version, sha256, contents):
+                    return  # not yet; the next sync asks again
             except (Refused, SettingsError) as error:
                 self._refused[channel] = sha256
                 self._trouble(channel, "refused_here", str(error))

@@ -97,7 +97,7 @@ def sync(request: HttpRequest, till: str) -> HttpResponse:
         next_seq=accepted.next_seq,
         durable_seq=accepted.durable_seq,
         session=accepted.session,
-        down=grants.down_after(the_till.id, message.down),
+        down=grants.down_after(the_till.id, message.down, turn=clock.now_s()),
         signature=b"",
         manifests=publishing.newest_versions(publishing.channels_of(the_till.store_id)),
         server_ms=clock.now_ms(),

@@ -53,10 +53,16 @@ def place_account(store: Store, account: int) -> None:
         _place(store, b, [account])
 
 
-def down_after(till: str, applied: dict[int, int]) -> tuple[wire.DownItem, ...]:
-    """What a till has not applied yet, in order in each bucket, at most DOWN_PER_REPLY messages."""
+def down_after(till: str, applied: dict[int, int], turn: int) -> tuple[wire.DownItem, ...]:
+    """What a till has not applied yet, in order in each bucket, at most DOWN_PER_REPLY messages.
+
+    `turn` differs from sync to sync: another bucket begins each time, so that one whose till does
+    not move (it needs an update first) cannot starve the others.
+    """
+    heads = list(DownHead.objects.filter(till=till).order_by("b").values_list("b", "gseq"))
+    begin = turn % len(heads) if heads else 0
     items: list[wire.DownItem] = []
-    for b, last in DownHead.objects.filter(till=till).order_by("b").values_list("b", "gseq"):
+    for b, last in heads[begin:] + heads[:begin]:
         room = DOWN_PER_REPLY - len(items)
         if room == 0:
             break

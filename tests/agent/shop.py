@@ -39,7 +39,7 @@ TILL, STORE = "T1", "S1"
 CHAIN_KEY = bytes(range(32))
 ACCOUNT = 1001
 CARD = "2000000000015"
-OPENED_S = 1_795_000_000  # 2026-11-18 11:26:40 UTC
+OPENED_S = 1_795_000_000  # 2026-11-18 11:06:40 UTC
 LOT = "c:233-1-1-0"
 
 SETTINGS = {
@@ -267,7 +267,10 @@ def enrolment() -> EnrollReply:
 
 def in_force(rulebook: Any = RULEBOOK) -> engine.InForce:
     return engine.build(
-        msgspec.json.encode(SETTINGS), msgspec.json.encode(rulebook), msgspec.json.encode(CATALOG), 3
+        msgspec.json.encode(SETTINGS),
+        msgspec.json.encode(rulebook),
+        msgspec.json.encode(CATALOG),
+        versions={"settings.S1": 1, "rulebook.all": 4, "catalog.all": 3},
     )
 
 

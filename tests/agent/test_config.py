@@ -19,7 +19,6 @@ url = "evdev:by-path/x"
 [[scanners]]
 name = "msr"
 url = "serial:/dev/ttyS0?baud=9600"
-source = "track2"
 [printer]
 url = "tcp:192.0.2.10:9100"
 columns = 42

@@ -40,7 +40,7 @@ def staged(shelf: SnapshotDb, number: int, content: bytes, channel: str = RULES)
 
 
 def in_force(shelf: SnapshotDb) -> tuple[int, bytes] | None:
-    newest = shelf.newest("rulebook")
+    newest = shelf.stored("rulebook.all", shelf.version("rulebook.all"))
     return (newest.version, newest.files["rulebook.json"]) if newest else None
 
 
@@ -54,13 +54,13 @@ def files_kept(shelf: SnapshotDb) -> int:
 
 def test_what_is_stored_is_not_in_force_until_the_pointer_moves(shelf: SnapshotDb) -> None:
     staged(shelf, 5, b"old")
-    assert (shelf.version(RULES), in_force(shelf), shelf.channels()) == (0, None, [])
+    assert (shelf.version(RULES), in_force(shelf), list(shelf.versions())) == (0, None, [])
     shelf.point(RULES, 5)
     staged(shelf, 6, b"new")
     assert in_force(shelf) == (5, b"old")
     shelf.point(RULES, 6)
     assert in_force(shelf) == (6, b"new")
-    assert shelf.channels() == [RULES]
+    assert list(shelf.versions()) == [RULES]
 
 
 def test_the_manifests_very_bytes_are_kept(shelf: SnapshotDb) -> None:
