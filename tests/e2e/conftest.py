@@ -1,7 +1,8 @@
-"""A centre and tills as real processes, on files and sockets of their own."""
+"""A centre and a till as real processes, on files and sockets of their own."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,16 +11,25 @@ import pytest
 from agent.demo.stage import Office, TillBox, data_file
 
 
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    """A centre with the demo's store, goods, rules and members."""
-    office = Office(tmp_path)
+@pytest.fixture(scope="session")
+def made_office(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a centre that has the demo's store, goods, rules and members. Copied, never used."""
+    directory = tmp_path_factory.mktemp("made")
+    office = Office(directory)
     office.command("init")
     office.command("store", "add", "S1", "Магазин у дома")
     office.command("import", "templates", data_file("templates.json"))
     office.command("import", "goods", data_file("goods.json"))
     office.command("rulebook", "publish", data_file("rulebook-1.json"))
     office.command("import", "members", data_file("members.csv"))
+    return directory
+
+
+@pytest.fixture
+def office(made_office: Path, tmp_path: Path) -> Iterator[Office]:
+    """A centre that serves."""
+    shutil.copytree(made_office, tmp_path, dirs_exist_ok=True)
+    office = Office(tmp_path)
     office.start()
     yield office
     office.stop()
