@@ -28,6 +28,7 @@ from starlette.routing import Route
 
 from agent import inbox
 from agent.inbox import Ask, Inbox, Problem
+from agent.state import TOKEN_MIN_CHARS
 from agent.texts import both
 from loyalty.decoding import UNREADABLE
 from loyalty.texts import N_
@@ -38,7 +39,6 @@ BODY_MAX_BYTES = 1024 * 1024
 REPLY_TIMEOUT_S = 10.0
 SYNC_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 3.0
-TOKEN_MIN_CHARS = 16
 _LONG_NUMBER = re.compile(r"\d{8,}")
 SALE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 

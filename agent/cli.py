@@ -81,6 +81,8 @@ def run(config_path: Path) -> None:
         fail(error.text)
     except (LedgerFault, FileError) as error:
         fail(error.text)
+    except sqlite3.Error as error:
+        fail(N_("{path} cannot be used ({why}); restore it from a backup", path=config.state_dir, why=error))
     except OSError as error:
         fail(N_("the agent cannot start: {why}", why=error))
 

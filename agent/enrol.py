@@ -24,6 +24,7 @@ def enrol(state: StateDir, server_url: str, code: str) -> Identity:
     try:
         if ledger.identity() is not None:
             raise LedgerFault(ENROLLED_ALREADY)
+        state.make_key()
         public_key = (
             state.private_key()
             .public_key()

@@ -20,6 +20,8 @@ from agent.offline.files import FileError
 from loyalty.texts import N_
 
 POS_GROUP = "kopilka-pos"
+CHAIN_KEY_BYTES = 32
+TOKEN_MIN_CHARS = 16
 
 
 class StateDir:
@@ -40,11 +42,8 @@ class StateDir:
         with suppress(LookupError, PermissionError):
             shutil.chown(self.path, group=POS_GROUP)
 
-    def private_key(self) -> Ed25519PrivateKey:
-        """This till's key; made on first use and kept, so that a repeated enrolment shows the same one.
-
-        Raises FileError where the file holds something else.
-        """
+    def make_key(self) -> None:
+        """Make this till's key, once: a repeated enrolment shows the same one."""
         if not self._till_key.exists():
             pem = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM,
@@ -52,8 +51,17 @@ class StateDir:
                 serialization.NoEncryption(),
             )
             _write(self._till_key, pem, 0o600)
+
+    def private_key(self) -> Ed25519PrivateKey:
+        """This till's key. Raises FileError where it is lost, or the file holds something else."""
         try:
             key = serialization.load_pem_private_key(self._till_key.read_bytes(), password=None)
+        except FileNotFoundError:
+            text = N_(
+                "there is no {path}: the centre would not know this till; enrol this box anew",
+                path=self._till_key,
+            )
+            raise FileError(text) from None
         except ValueError:
             key = None
         if not isinstance(key, Ed25519PrivateKey):
@@ -61,27 +69,42 @@ class StateDir:
         return key
 
     def chain_key(self) -> bytes:
-        """The key of card hashes, given at enrolment. Raises FileError where it is lost."""
+        """The key of card hashes, given at enrolment. Raises FileError where it is lost or cut."""
         try:
-            return self._chain_key.read_bytes()
+            key = self._chain_key.read_bytes()
         except FileNotFoundError:
-            text = N_("there is no {path}: cards cannot be known; enrol this box anew", path=self._chain_key)
-            raise FileError(text) from None
+            key = b""
+        if len(key) != CHAIN_KEY_BYTES:
+            text = N_(
+                "there is no key in {path}: cards cannot be known; enrol this box anew", path=self._chain_key
+            )
+            raise FileError(text)
+        return key
 
     def save_chain_key(self, key: bytes) -> None:
         """Keep it, readable by the owner only."""
         _write(self._chain_key, key, 0o600)
 
     def token(self) -> str:
-        """The token of the loopback API; made on first use, readable by group kopilka-pos."""
-        if not self.token_file.exists() or not self.token_file.read_text(encoding="ascii").strip():
+        """The token of the loopback API; made on first use, readable by group kopilka-pos.
+
+        Raises FileError for one that could be guessed, or is no text.
+        """
+        if not self.token_file.exists() or not self.token_file.read_bytes().strip():
             _write(self.token_file, secrets.token_urlsafe(32).encode(), 0o640)
             with suppress(LookupError, PermissionError):
                 shutil.chown(self.token_file, group=POS_GROUP)
-        return self.token_file.read_text(encoding="ascii").strip()
+        token = self.token_file.read_bytes().strip()
+        if len(token) < TOKEN_MIN_CHARS or not token.isascii():
+            text = N_("{path} holds no token; delete it, and a new one is made", path=self.token_file)
+            raise FileError(text)
+        return token.decode("ascii")
 
     def save_port(self, port: int) -> None:
-        """Where the API listens now."""
+        """Where the API listens now. On a full disk the file of yesterday, with the same port, will do."""
+        with suppress(OSError):
+            if self.port_file.read_bytes() == str(port).encode():
+                return
         _write(self.port_file, str(port).encode(), 0o640)
 
 

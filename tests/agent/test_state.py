@@ -39,7 +39,7 @@ def test_the_directory_is_made_once_and_closed_to_others(state: StateDir) -> Non
 
 @pytest.mark.usefixtures("umask")
 def test_secrets_are_readable_by_whom_they_are_for_under_any_umask(state: StateDir) -> None:
-    state.private_key()
+    state.make_key()
     state.save_chain_key(b"c" * 32)
     state.token()
     state.save_port(8317)
@@ -49,7 +49,9 @@ def test_secrets_are_readable_by_whom_they_are_for_under_any_umask(state: StateD
 
 
 def test_a_tills_key_is_made_once(state: StateDir) -> None:
+    state.make_key()
     first = state.private_key().public_key().public_bytes_raw()
+    state.make_key()
     assert StateDir(state.path).private_key().public_key().public_bytes_raw() == first
     assert len(first) == 32
 
@@ -74,7 +76,17 @@ def test_a_key_file_that_holds_no_key_of_ours_is_said_and_not_replaced(
     assert path.read_bytes() == content
 
 
-def test_a_chain_key_that_is_lost_is_said(state: StateDir) -> None:
+def test_a_tills_key_that_is_lost_is_said_and_no_other_is_made(state: StateDir) -> None:
+    with pytest.raises(FileError, match="enrol this box anew"):
+        state.private_key()
+    assert not list(state.path.iterdir())
+
+
+def test_a_chain_key_that_is_lost_or_cut_is_said(state: StateDir) -> None:
+    """With half a key every card would be a stranger."""
+    with pytest.raises(FileError, match="enrol this box anew"):
+        state.chain_key()
+    state.save_chain_key(b"c" * 31)
     with pytest.raises(FileError, match="enrol this box anew"):
         state.chain_key()
     state.save_chain_key(b"c" * 32)
@@ -92,6 +104,15 @@ def test_an_empty_token_opens_nothing(state: StateDir, content: str) -> None:
     """Somebody emptied the file: an empty token would let everybody in."""
     state.token_file.write_text(content, encoding="ascii")
     assert len(state.token()) == 43
+
+
+@pytest.mark.parametrize("content", [b"secret", b"\xea" * 40], ids=["short", "no text"])
+def test_a_token_that_is_none_is_said_and_not_replaced(state: StateDir, content: bytes) -> None:
+    """Somebody chose it: whoever uses it must hear that it is not in use."""
+    state.token_file.write_bytes(content)
+    with pytest.raises(FileError, match="delete it"):
+        state.token()
+    assert state.token_file.read_bytes() == content
 
 
 def test_a_file_is_replaced_as_a_whole(state: StateDir) -> None:
