@@ -186,6 +186,11 @@ def lot_id(till: str, epoch: int, seq: int, n: int) -> str:
     return f"{till}-{epoch}-{seq}-{n}"
 
 
+def maker(lot: str) -> str:
+    """The writer of the entry that made a lot."""
+    return lot.rsplit("-", 3)[0]
+
+
 def bucket(account: int) -> int:
     """Which of the centre's 256 shards an account lives in: the top byte of a Fibonacci hash."""
     return (account * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 56

@@ -113,11 +113,15 @@ def _apply(books: Books, entry: Entry, body: bytes, *, known_member: bool) -> No
 
 
 def _takes_from_others(entry: Entry) -> bool:
+    """Does it take points that its till neither holds nor made? (A void takes back what its sale made.)"""
     own = ledger.parcel(entry.till)
     return any(
         p.points < 0
         and p.account != own
-        and (p.account == ledger.FREE or ledger.holder(p.account) is not None)
+        and (
+            ledger.holder(p.account) is not None
+            or (p.account == ledger.FREE and ledger.maker(p.lot) != entry.till)
+        )
         for p in entry.postings
     )
 

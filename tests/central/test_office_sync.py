@@ -312,6 +312,27 @@ def test_a_cancelled_sale_gives_everything_back(till: PretendTill, anna: int) ->
     assert first.id == "T1-1-1"
 
 
+def test_a_cancelled_sale_takes_back_the_points_that_wait_at_the_centre(till: PretendTill, anna: int) -> None:
+    """Every day's business: nobody need look at it."""
+    sale = till.sell(anna, earn=30_00, lot_terms=terms("2026-01-04T00:00:00"), spendable_here=False)
+    till.write("VOID", anna, tuple(Posting(p.account, p.lot, -p.points) for p in sale.postings), ref=sale.id)
+    till.sync()
+    assert balance(anna) == 0
+    assert not Incident.objects.exists()
+
+
+def test_points_that_another_till_made_are_not_taken_back_in_silence(
+    till: PretendTill, anna: int, office: Office
+) -> None:
+    other = office.till()
+    theirs = other.sell(anna, earn=30_00, lot_terms=terms("2026-01-04T00:00:00"), spendable_here=False)
+    other.sync()
+    lot = ledger.lot_id(other.id, 1, theirs.seq, 0)
+    till.write("VOID", anna, (Posting(ledger.ISSUED, lot, 30_00), Posting(ledger.FREE, lot, -30_00)))
+    till.sync()
+    assert {i.code for i in Incident.objects.all()} == {applier.FOREIGN}
+
+
 def test_what_a_crash_left_in_the_inbox_is_applied_later_and_once(
     till: PretendTill, anna: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -327,3 +327,8 @@ def test_the_centres_logs_can_never_be_taken_for_a_tills() -> None:
     assert writer == "c:7"
     assert ledger.is_centre(writer)
     assert not ledger.is_centre("c7")
+
+
+@pytest.mark.parametrize("writer", ["T1", "till-7-b", ledger.centre_writer(233)])
+def test_a_lot_says_who_made_it(writer: str) -> None:
+    assert ledger.maker(ledger.lot_id(writer, 1, 20, 3)) == writer
