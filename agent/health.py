@@ -129,6 +129,7 @@ class Health:
             versions=dict(in_force.versions) if in_force else {},
             status=status,
             retry_attempt=uplink.retry_attempt,
+            more=batch.more,
         )
 
     def report(

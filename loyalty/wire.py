@@ -45,6 +45,10 @@ class WireError(ValueError):
     """These bytes are not the message that was expected."""
 
 
+class TooLargeError(WireError):
+    """A message beyond the largest: the sender says it in pieces."""
+
+
 class Confidential(msgspec.Struct, array_like=True, frozen=True):
     """A message with a key, a code, a session or a card's hash in it: its repr shows nothing."""
 
@@ -229,12 +233,14 @@ def pack(message: msgspec.Struct) -> bytes:
 
 
 def unpack(kind: type[T], body: bytes, max_bytes: int = MESSAGE_MAX_BYTES) -> T:
-    """The message in `body`. Raises WireError for anything cut, too large or of another shape."""
+    """The message in `body`. Raises WireError for anything cut or of another shape (TooLargeError: too much)."""
     try:
         # The frame says its size before anything is unpacked, so a small body cannot become a large one.
         size = zstandard.get_frame_parameters(body).content_size
         if size > max_bytes:  # an unknown size reads as 2**64 - 1
-            raise WireError(f"a message of more than {max_bytes} bytes, or one that does not say its size")
+            raise TooLargeError(
+                f"a message of more than {max_bytes} bytes, or one that does not say its size"
+            )
         raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=max_bytes)
         return msgspec.msgpack.decode(raw, type=kind)
     except (zstandard.ZstdError, *UNREADABLE) as error:

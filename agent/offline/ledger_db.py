@@ -40,6 +40,7 @@ from loyalty.wire import DownItem, EnrollReply
 log = logging.getLogger(__name__)
 
 OFFER_VERSION = b"\x01"
+BATCH_BYTES = 4 * 1024 * 1024  # of entries and receipts: a quarter of what a message may be
 UNREADABLE_KIND = "?"  # a message of the centre in a form of later days
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
 ENROLLED_ALREADY = N_("this till is enrolled already; a new till needs an empty state directory")
@@ -146,6 +147,7 @@ class Batch:
     prev: bytes
     bodies: tuple[bytes, ...]
     documents: tuple[tuple[int, bytes], ...]
+    more: bool  # there are entries behind these
     down: dict[int, int]
 
 
@@ -209,26 +211,34 @@ class Reader:
         return (row[0], row[1])
 
     def batch(self, till: str, limit: int) -> Batch:
-        """At most `limit` entries after the acknowledged one, with their documents, in one snapshot."""
+        """Entries after the acknowledged one with their documents, in one snapshot.
+
+        At most `limit` of them and, beyond the first, no more than BATCH_BYTES.
+        """
         self._db.execute("BEGIN")
         try:
             uplink = self.uplink()
             epoch, after = uplink.epoch, uplink.acked_seq
             rows = self._db.execute(
-                "SELECT seq, body FROM entry WHERE epoch = ? AND seq > ? ORDER BY seq LIMIT ?",
+                "SELECT e.seq, e.body, d.body FROM entry e LEFT JOIN document d USING (epoch, seq)"
+                " WHERE e.epoch = ? AND e.seq > ? ORDER BY e.seq LIMIT ?",
                 (epoch, after, limit),
-            ).fetchall()
-            last = rows[-1][0] if rows else after
-            documents = self._db.execute(
-                "SELECT seq, body FROM document WHERE epoch = ? AND seq > ? AND seq <= ? ORDER BY seq",
-                (epoch, after, last),
-            ).fetchall()
+            )
+            bodies: list[bytes] = []
+            documents: list[tuple[int, bytes]] = []
+            room = BATCH_BYTES
+            for seq, body, document in rows:
+                room -= len(body) + len(document or b"")
+                if room < 0 and bodies:
+                    break
+                bodies.append(body)
+                documents += [(seq, document)] if document is not None else []
+            more = self.head(epoch, till)[0] > after + len(bodies)
             down = dict(self._db.execute("SELECT bucket, gseq FROM down_cursor").fetchall())
             prev = self.hash_at(epoch, after, till)
         finally:
             self._db.execute("COMMIT")
-        bodies = tuple(body for _, body in rows)
-        return Batch(uplink, after + 1, prev, bodies, tuple(map(tuple, documents)), down)
+        return Batch(uplink, after + 1, prev, tuple(bodies), tuple(documents), more, down)
 
     def down_head(self, bucket: int, till: str, timeline: int) -> tuple[int, bytes]:
         """(gseq, hash) of the newest applied message of one downlink."""

@@ -54,6 +54,7 @@ class BatchToSend:
     versions: dict[str, int]
     status: dict[str, int | str]
     retry_attempt: int
+    more: bool = False  # there are entries behind these
 
 
 # ------------------------------------------------------------------------------ events
@@ -213,6 +214,7 @@ class SyncMachine:
         self._attempt = 0
         self._request: SyncRequest | None = None  # the one in flight, or being applied
         self._reply: SyncReply | None = None  # verified, being applied
+        self._more = False  # behind what is in flight
 
     def step(self, event: Event) -> list[Effect]:
         """What to do after `event`. An event that nobody waits for any more does nothing."""
@@ -253,6 +255,7 @@ class SyncMachine:
             versions=batch.versions,
             status=batch.status,
         )
+        self._more = batch.more
         signature = self._sign(wire.sync_signing_bytes(self._till, unsigned))
         self._request = msgspec.structs.replace(unsigned, signature=signature)
         self._stage = _Stage.POSTED
@@ -292,7 +295,7 @@ class SyncMachine:
         }
         effects: list[Effect] = [Fetch(newer)] if newer else []
         taken = reply.next_seq - request.first_seq
-        left = taken < len(request.entries) or len(request.entries) >= self._limit
+        left = taken < len(request.entries) or self._more
         if (left and taken > 0) or moved:
             # More to say, or perhaps more to hear (the downlink comes in slices). A centre that took
             # nothing, or a downlink that stopped at a kind we do not know, moves nothing: no spinning.

@@ -173,6 +173,8 @@ def _message(request: HttpRequest, kind: type[M], max_bytes: int) -> M:
         raise Refused(413, "TOO_LARGE", f"{len(body)} bytes; at most {max_bytes} here, send less at once")
     try:
         return wire.unpack(kind, body, max_bytes)
+    except wire.TooLargeError as error:
+        raise Refused(413, "TOO_LARGE", f"{error}; send less at once") from error
     except wire.WireError as error:
         raise Refused(400, "BAD_MESSAGE", str(error)) from error
 

@@ -22,6 +22,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from agent.offline import files
 from agent.offline.files import FileError
 from agent.offline.ledger_db import (
+    BATCH_BYTES,
     DiskFull,
     Hold,
     LedgerDb,
@@ -440,6 +441,21 @@ def test_a_till_with_nothing_new_has_an_empty_batch(book: LedgerDb) -> None:
     batch = book.batch(TILL, 500)
     assert (batch.first_seq, batch.prev, batch.bodies) == (1, ledger.genesis(TILL, 1), ())
     assert book.pending() == (0, None)
+
+
+def test_a_batch_is_bounded_in_bytes_too(book: LedgerDb) -> None:
+    """After an outage: receipts that together are more than one message may be."""
+    for number in range(3):
+        sell(book, f"r{number}", document=bytes(BATCH_BYTES // 2 - 500))
+    sell(book, "huge", document=bytes(2 * BATCH_BYTES))
+    sizes = []
+    while True:
+        batch = book.batch(TILL, 500)
+        sizes.append((len(batch.bodies), len(batch.documents), batch.more))
+        if not batch.more:
+            break
+        synced(book, next_seq=batch.first_seq + len(batch.bodies))
+    assert sizes == [(2, 2, True), (1, 1, True), (1, 1, False)]
 
 
 def test_what_the_centre_took_stays_taken(book: LedgerDb) -> None:

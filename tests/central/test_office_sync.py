@@ -253,6 +253,13 @@ def test_a_body_larger_than_any_message_is_refused(till: PretendTill) -> None:
     assert (status, wire.unpack(wire.Refusal, answer).code) == (413, "TOO_LARGE")
 
 
+def test_a_message_that_unpacks_to_more_than_any_message_is_to_be_sent_in_pieces(till: PretendTill) -> None:
+    """Not BAD_MESSAGE: a till would try the same again for ever."""
+    till.write("SALE", None, document=bytes(wire.MESSAGE_MAX_BYTES))
+    with pytest.raises(Refused, match="413 TOO_LARGE"):
+        till.sync()
+
+
 def test_a_batch_of_a_till_nobody_knows(till: PretendTill) -> None:
     batch = till.batch()
     till.id = "T99"

@@ -46,7 +46,12 @@ USUAL_REST = Sleep(INTERVAL_S * 1000, INTERVAL_S * 1000, 0)
 
 
 def batch(
-    count: int = 2, *, first: int = 1, attempt: int = 0, versions: dict[str, int] | None = None
+    count: int = 2,
+    *,
+    first: int = 1,
+    attempt: int = 0,
+    versions: dict[str, int] | None = None,
+    more: bool = False,
 ) -> BatchToSend:
     return BatchToSend(
         epoch=1,
@@ -59,6 +64,7 @@ def batch(
         versions=versions or {"rulebook.all": 4},
         status={"pending": count},
         retry_attempt=attempt,
+        more=more,
     )
 
 
@@ -120,9 +126,16 @@ def test_a_till_with_nothing_to_say_says_so() -> None:
     assert (request.first_seq, request.entries, request.head) == (7, (), GENESIS)
 
 
-def test_a_full_batch_is_followed_by_the_next_at_once() -> None:
-    effects = run(Woken(), BatchLoaded(batch(BATCH_ENTRIES)), Replied(reply(BATCH_ENTRIES + 1)), Applied(0))
-    assert effects == [LoadBatch(BATCH_ENTRIES)]
+@pytest.mark.parametrize("count", [1, 3, BATCH_ENTRIES])
+def test_a_batch_with_more_behind_it_is_followed_by_the_next_at_once(count: int) -> None:
+    """Receipts of thousands of lines fill a message long before five hundred entries do."""
+    loaded = BatchLoaded(batch(count, more=True))
+    assert run(Woken(), loaded, Replied(reply(count + 1)), Applied(0)) == [LoadBatch(BATCH_ENTRIES)]
+
+
+def test_five_hundred_entries_with_nothing_behind_them_are_all_there_is() -> None:
+    loaded = BatchLoaded(batch(BATCH_ENTRIES))
+    assert run(Woken(), loaded, Replied(reply(BATCH_ENTRIES + 1)), Applied(0)) == [USUAL_REST]
 
 
 def test_a_batch_of_which_the_centre_took_a_part_is_followed_by_the_rest() -> None:
@@ -219,7 +232,7 @@ def test_too_large_is_sent_in_halves_of_what_was_sent() -> None:
     of = new_machine()
     assert run(Woken(), BatchLoaded(batch(9)), refused(413), on=of) == [LoadBatch(4)]
     assert run(BatchLoaded(batch(4)), refused(413), on=of) == [LoadBatch(2)]
-    assert run(BatchLoaded(batch(2)), Replied(reply(3)), Applied(0), on=of) == [LoadBatch(2)]
+    assert run(BatchLoaded(batch(2, more=True)), Replied(reply(3)), Applied(0), on=of) == [LoadBatch(2)]
     assert run(BatchLoaded(batch(1, first=3)), Replied(reply(4)), Applied(0), on=of) == [USUAL_REST]
     assert run(Woken(), on=of) == [LoadBatch(BATCH_ENTRIES)]  # another day, another batch
 
