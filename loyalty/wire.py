@@ -233,7 +233,7 @@ def pack(message: msgspec.Struct) -> bytes:
 
 
 def unpack(kind: type[T], body: bytes, max_bytes: int = MESSAGE_MAX_BYTES) -> T:
-    """The message in `body`. Raises WireError for anything cut or of another shape (TooLargeError: too much)."""
+    """The message in `body`. Raises WireError, or TooLargeError for one that is too long."""
     try:
         # The frame says its size before anything is unpacked, so a small body cannot become a large one.
         size = zstandard.get_frame_parameters(body).content_size
