@@ -61,7 +61,7 @@ def _stopped(_number: int, _frame: FrameType | None) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Trouble(
             N_(
@@ -71,3 +71,6 @@ def _listen(host: str, port: int) -> socket.socket:
                 reason=error.strerror or type(error).__name__,
             )
         ) from error
+    # Connections inherit it; without it an answer on a kept one waits 40 ms for the till's ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -363,3 +363,27 @@ def test_a_port_that_is_taken_is_known_before_anything_runs() -> None:
 
 def test_a_server_that_never_began_can_be_stopped() -> None:
     ApiServer(Api(Inbox(), TOKEN), "127.0.0.1", 0).stop()
+
+
+def test_a_body_that_never_comes_keeps_no_connection(
+    cash: CashProgram, till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.api.BODY_TIMEOUT_S", 0.05)
+    head = (
+        f"PUT /v1/sales/s1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 9\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", cash.port), WAIT_S) as slow:
+        slow.sendall(head.encode() + b"{")
+        answer = b""
+        while part := slow.recv(4096):  # until the server hangs up
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"too_slow" in answer
+    assert till.asked == []
+
+
+def test_answers_leave_at_once() -> None:
+    """With Nagle's algorithm every call on a kept connection would wait 40 ms for an acknowledgement."""
+    server = ApiServer(Api(Inbox(), TOKEN), "127.0.0.1", 0)
+    assert server._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    server.stop()
