@@ -214,7 +214,8 @@ class Counter:
         current.due_ms = None
         asks = list(current.waiting)
         try:
-            self._advance(current, sale.Answered(self._offer(current.sale, current.in_force)))
+            with self._ledger.reading():
+                self._advance(current, sale.Answered(self._offer(current.sale, current.in_force)))
         except (Refused, LedgerFault) as error:
             current.waiting.clear()
             for ask in asks:
@@ -263,7 +264,8 @@ class Counter:
         asks, current.waiting = current.waiting, []
         for ask in asks:
             try:
-                self._quote(current, ask, self._offer(current.sale, current.in_force))
+                with self._ledger.reading():
+                    self._quote(current, ask, self._offer(current.sale, current.in_force))
             except (Refused, LedgerFault) as error:
                 self._refuse(ask, error)
         if not asks:

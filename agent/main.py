@@ -265,6 +265,7 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     from agent.api import Api, ApiServer  # starlette and uvicorn load after the scanners are read
 
     server = ApiServer(Api(inbox, state.token()), config.api.host, config.api.port)
+    state.save_port(server.port)  # the last thing that can fail; from here on threads use the files
     loop = threading.Thread(target=_loop, args=(till, stopping), name="till", daemon=True)
     loop.start()
     server.start()
@@ -272,7 +273,6 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     assert outside.lookups is not None
     outside.sync.start()
     outside.lookups.start()
-    state.save_port(server.port)
     log.info("till %s is open; API on %s:%d", identity.till, config.api.host, server.port)
     _notify(b"READY=1")
 

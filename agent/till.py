@@ -120,19 +120,28 @@ class Till:
     def handle(self, event: Event) -> None:
         """One event, to its end. A disk or ledger that refuses stops this event, never the loop."""
         try:
-            self._dispatch(event)
+            with self._ledger.reading():
+                self._dispatch(event)
         except LedgerFault as fault:
-            log.error("%s: %s", type(event).__name__, fault)
-            code, text = ("disk_full", DISK_FULL) if isinstance(fault, DiskFull) else ("ledger", fault.text)
-            self._health.alert(code, text, self._clock.now_s())
+            self._trouble(type(event).__name__, fault)
             reply = getattr(event, "reply", None)
             if reply is not None and not reply.done():
                 reply.set_exception(fault)
 
     def ring(self) -> None:
         """What was waited for, and has not come in its second, is not waited for any more."""
-        self._counter.ring()
+        try:
+            with self._ledger.reading():
+                self._counter.ring()
+        except LedgerFault as fault:
+            self._trouble("a quote that waited", fault)
         self._cards.forget_late()
+
+    def _trouble(self, what: str, fault: LedgerFault) -> None:
+        code, text = ("disk_full", DISK_FULL) if isinstance(fault, DiskFull) else ("ledger", fault.text)
+        if not self._health.has(code):
+            log.error("%s: %s", what, fault)
+        self._health.alert(code, text, self._clock.now_s())
 
     def _patience_s(self) -> float | None:
         due_ms = self._counter.next_timer_ms()
@@ -190,7 +199,8 @@ class Till:
     def _answer(self, ask: Ask, handler: Callable[[Any], None]) -> None:
         """Run a handler; whatever it refuses goes back to whoever asked."""
         try:
-            handler(ask)
+            with self._ledger.reading():
+                handler(ask)
         except (Problem, Refusal, Refused, LedgerFault) as error:
             self._refuse(ask, error)
 
@@ -204,10 +214,10 @@ class Till:
                 text = N_("the receipt cannot be priced: {first}", first=error.faults[0].text)
                 problem = Problem(422, "receipt_refused", text, {"faults": faults})
             case DiskFull():
-                self._health.alert("disk_full", DISK_FULL, self._clock.now_s())
+                self._trouble(type(ask).__name__, error)
                 problem = Problem(507, "disk_full", DISK_FULL)
             case LedgerFault():
-                log.error("%s: %s", type(ask).__name__, error)
+                self._trouble(type(ask).__name__, error)
                 text = N_(
                     "the till's ledger refuses: {why}; call support, sell on without cards", why=error.text
                 )

@@ -409,14 +409,25 @@ class LedgerDb(Reader):
         self._lock.close()
 
     @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around whatever reads: a page that cannot be read is a LedgerFault like any other."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: sqlite3.Error) -> LedgerFault:
+        if files.disk_says_no(error):
+            return DiskFull(N_("there is no room on the disk of {path}", path=self.path))
+        return LedgerFault(N_("{path}: {why}", path=self.path, why=error))
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         try:
             with files.transaction(self._db):
                 yield
         except sqlite3.Error as error:
-            if files.disk_says_no(error):
-                raise DiskFull(N_("there is no room on the disk of {path}", path=self.path)) from error
-            raise LedgerFault(N_("{path}: {why}", path=self.path, why=error)) from error
+            raise self._fault(error) from error
         except (LedgerError, OverflowError) as error:
             raise LedgerFault(N_("this cannot be written: {why}", why=error)) from error
 

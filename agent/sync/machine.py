@@ -272,7 +272,6 @@ class SyncMachine:
             )
         self._stage, self._reply = _Stage.APPLYING, reply
         return [
-            LinkUp(),
             Apply(
                 reply.timeline,
                 reply.session,
@@ -281,6 +280,7 @@ class SyncMachine:
                 reply.server_ms,
                 reply.down,
             ),
+            LinkUp(),  # a reply that cannot be stored helps nobody
         ]
 
     def _go_on(self, moved: int) -> list[Effect]:

@@ -116,7 +116,7 @@ def test_a_round_in_order() -> None:
     sent = [ledger.restore(entry, "T1", 1, seq, None) for seq, entry in enumerate(request.entries, 1)]
     assert sent == list(BODIES[:2])
     assert request.signature == hashlib.sha256(wire.sync_signing_bytes("T1", request)).digest()
-    assert run(Replied(reply(3)), on=of) == [LinkUp(), Apply(1, "s2", 3, 0, 5, ())]
+    assert run(Replied(reply(3)), on=of) == [Apply(1, "s2", 3, 0, 5, ()), LinkUp()]
     assert run(Applied(0), on=of) == [USUAL_REST]
     assert run(Woken(), on=of) == [LoadBatch(BATCH_ENTRIES)]
 
