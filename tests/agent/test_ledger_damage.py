@@ -51,7 +51,7 @@ def test_cards_are_refused_by_name_and_sales_without_one_go_on(
     assert len(caplog.get_records("setup")) == 1  # said when it was first met,
     assert not caplog.get_records("call")  # and not again
     assert shop.commit("cash", shop.put("cash", card=None))["state"] == "committed"
-    with pytest.raises(Problem, match="ledger.db"):
+    with pytest.raises(Problem, match=r"ledger\.db"):
         shop.status()
 
 
@@ -62,6 +62,6 @@ def test_a_quote_that_waited_when_the_page_went_bad(shop: Shop) -> None:
     shop.till.handle(LookedUp(key_of(STRANGER), Member(ACCOUNT, balance=100)))
     shop.clock_ms += QUOTE_WAIT_MS
     shop.till.ring()
-    with pytest.raises(Problem, match="ledger.db"):
+    with pytest.raises(Problem, match=r"ledger\.db"):
         waiting.reply.result(0)
     assert shop.put("s1", card=None)["state"] == "quoted"
