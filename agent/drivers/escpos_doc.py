@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import tempfile
 import threading
 from collections.abc import Callable
@@ -151,6 +152,7 @@ def load_escpos(cache: Path) -> Callable[[], Any]:
     """
     with _import_lock:
         cache.mkdir(parents=True, exist_ok=True)
+        _drop_cut_files(cache)
         os.environ["ESCPOS_CAPABILITIES_PICKLE_DIR"] = str(cache)
         root = logging.getLogger()
         keep_root_as_it_is = logging.NullHandler()
@@ -166,3 +168,12 @@ def load_escpos(cache: Path) -> Callable[[], Any]:
                 leftover.rmdir()
     make: Callable[[], Any] = Dummy
     return make
+
+
+def _drop_cut_files(cache: Path) -> None:
+    """A disk that was full, or a power cut, left half a cache file: the import would fail on it for ever."""
+    for file in cache.glob("*.pickle"):
+        try:
+            pickle.loads(file.read_bytes())  # noqa: S301 - our own directory; the import reads it as well
+        except (EOFError, pickle.UnpicklingError, ValueError, AttributeError, ImportError, IndexError):
+            file.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,6 +195,22 @@ def test_the_printer_does_not_care_how_bytes_arrive(dummy: Dummy, cuts: list[int
     assert merged == whole.lines
     assert pieces.answers == whole.answers
     assert pieces.parser.faults == []
+
+
+@pytest.mark.parametrize("kept", [0, 1, 1000], ids=["emptied", "one byte", "cut"])
+def test_a_cache_that_a_full_disk_cut_short_does_not_stop_the_printer(tmp_path: Path, kept: int) -> None:
+    """The library reads its cache when it is imported; half a file would fail every slip from now on."""
+    program = (
+        "import pathlib, sys; from agent.drivers.escpos_doc import load_escpos;"
+        "print(len(load_escpos(pathlib.Path(sys.argv[1]))().output))"
+    )
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+        (pickled,) = tmp_path.glob("*.pickle")
+        os.truncate(pickled, kept)
 
 
 def test_an_unknown_command_is_a_fault_not_a_crash() -> None:
