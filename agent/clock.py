@@ -1,8 +1,15 @@
-"""The till's clock: the box's, but never below what was written or heard before (ledger-sync.md §5.16)."""
+"""The till's clock: the box's, but never below what was written or heard before (ledger-sync.md §5.16).
+
+One thing may set it back: a box that was years ahead for a morning has written entries of that
+year. When the centre (signed) and the box agree again, the time is theirs, and not that of the
+last entry; otherwise no lot would be young and no rule in season until that year has come.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+AGREE_S = 5 * 60  # clocks this near to each other agree
 
 
 class Clock:
@@ -21,5 +28,8 @@ class Clock:
         return self._floor_s
 
     def heard(self, utc_s: int) -> None:
-        """The centre's clock says so: ours does not go below it."""
+        """The centre's clock says so: ours does not go below it, nor stay ahead where the box agrees."""
+        latest_s = max(utc_s, self.wall_s())
+        if latest_s - utc_s <= AGREE_S < self._floor_s - latest_s:
+            self._floor_s = latest_s
         self._floor_s = max(self._floor_s, utc_s)

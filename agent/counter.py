@@ -335,9 +335,14 @@ class Counter:
             account=offer.customer.account if offer.customer else None,
             postings=ledger.sale_postings(place.till, place.epoch, place.seq, offer.spends, offer.earns),
             document_sha256=hashlib.sha256(body).digest(),
-            flags=() if self._health.online else (ledger.FLAG_OFFLINE,),
+            flags=self._flags(),
         )
         return entry, body
+
+    def _flags(self) -> tuple[str, ...]:
+        """Remarks for the office on an entry of this moment."""
+        clock = (ledger.FLAG_CLOCK,) if self._health.clock_is_wrong else ()
+        return clock if self._health.online else (*clock, ledger.FLAG_OFFLINE)
 
     def void(self, ask: VoidSale) -> None:
         """The sale is given up, or taken back after it was paid."""
@@ -392,6 +397,7 @@ class Counter:
                 sold, lambda lot: left.get(lot, 0), lambda lot: self._terms(sold, lot)
             ),
             ref=sold.id,
+            flags=self._flags(),
         )
         return entry, None
 

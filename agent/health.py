@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from agent.clock import AGREE_S
 from agent.drivers.contracts import DeviceState
 from agent.offline.engine import InForce
 from agent.offline.ledger_db import Batch, Identity, LedgerDb
@@ -22,7 +23,7 @@ from loyalty.texts import N_, Text
 
 log = logging.getLogger(__name__)
 
-CLOCK_OFFSET_MAX_MS = 5 * 60 * 1000  # ledger-sync.md §5.16
+CLOCK_OFFSET_MAX_MS = AGREE_S * 1000  # ledger-sync.md §5.16
 HOLD_ALARM_S = 24 * 3_600
 DISK_LOW_BYTES = 64 * 1024 * 1024
 ALERTS_MAX = 32
@@ -74,6 +75,11 @@ class Health:
         """How far this box's clock is from the centre's."""
         self._clock_offset_ms = wall_s * 1000 - server_ms
         self.clear("ledger")
+
+    @property
+    def clock_is_wrong(self) -> bool:
+        """Is this box's clock further from the centre's than clocks are?"""
+        return abs(self._clock_offset_ms) > CLOCK_OFFSET_MAX_MS
 
     def device(self, state: DeviceState) -> None:
         """A device came or went."""
@@ -181,7 +187,7 @@ class Health:
                 detail=detail,
             )
             found.append(("channel", text))
-        if abs(self._clock_offset_ms) > CLOCK_OFFSET_MAX_MS:
+        if self.clock_is_wrong:
             found.append(("clock", CLOCK_REMEDY))
         if any(now_s - hold.at_s > HOLD_ALARM_S for hold in ledger.holds()):
             found.append(("old_holds", HOLD_REMEDY))

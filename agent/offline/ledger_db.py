@@ -385,10 +385,10 @@ class Reader:
         return row[0] if row else 0
 
     def latest_at_s(self) -> int:
-        """The greatest time ever written or heard (UTC seconds): the clock never goes below it."""
-        (at_s,) = self._db.execute("SELECT coalesce(max(at_s), 0) FROM entry").fetchone()
-        row = self._db.execute("SELECT server_ms FROM uplink").fetchone()
-        return max(int(at_s), row[0] // 1000 if row else 0)
+        """The time of the last entry, or the latest the centre has said (UTC seconds): it is not earlier."""
+        row = self._db.execute("SELECT at_s FROM entry ORDER BY epoch DESC, seq DESC LIMIT 1").fetchone()
+        said = self._db.execute("SELECT server_ms FROM uplink").fetchone()
+        return max(row[0] if row else 0, said[0] // 1000 if said else 0)
 
 
 class LedgerDb(Reader):
