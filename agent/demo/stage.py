@@ -95,6 +95,13 @@ class Office:
                 return
         raise StageError(f"the centre did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
 
+    def kill(self) -> None:
+        """SIGKILL: as if the power had failed."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
+        self._process = None
+
     def stop(self) -> None:
         """Stop listening, as an update or a cut cable would."""
         if self._process is not None:
