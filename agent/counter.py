@@ -34,7 +34,7 @@ from agent.inbox import (
     SaleBody,
     VoidSale,
 )
-from agent.offline.engine import InForce
+from agent.offline.engine import InForce, without_settings
 from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Written
 from agent.outside import Outside
 from agent.slip import SlipData, Translate, layout
@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 CARD_WAITS_S = 60  # a card scanned before its sale (till.md §3)
 JOBS_REMEMBERED = 64
+NO_CLOCK = "1970-01-01T00:00:00+00:00"
 
 NO_SETTINGS = N_("the till has no settings yet: connect it to the centre once (kopilka-agent sync now)")
 NO_CERTIFICATES = N_("this version takes no gift certificates; sell without them")
@@ -508,15 +509,17 @@ class Counter:
         current = self._open.get(sale_id)
         if current is not None:
             return current
-        if self.in_force is None:
-            raise Problem(503, "no_settings", NO_SETTINGS)
         hold = self._ledger.hold(sale_id)
         if hold is not None:
             held = Sale(sale_id, State.QUOTED, hold.offer.cart, hold.opened_s, hold.offer)
-            return OpenSale(held, self.in_force)
+            receipt = hold.offer.receipt
+            return OpenSale(held, self.in_force or without_settings(receipt.store, receipt.at))
         entry = self._ledger.sale_entry(sale_id)
         if entry is not None:
-            return OpenSale(Sale(sale_id, self._committed_state(entry), entry=entry.id), self.in_force)
+            sold = Sale(sale_id, self._committed_state(entry), entry=entry.id)
+            return OpenSale(sold, self.in_force or without_settings("", NO_CLOCK))
+        if self.in_force is None:
+            raise Problem(503, "no_settings", NO_SETTINGS)
         return OpenSale(Sale(sale_id), self.in_force)
 
     def _committed_state(self, entry: Entry) -> State:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from loyalty import catalog as catalogs
@@ -20,7 +20,7 @@ from loyalty import rulebook as rulebooks
 from loyalty import settings as settings_files
 from loyalty.card import NumberTemplate, parse_templates
 from loyalty.manifest import CATALOG
-from loyalty.settings import Settings, shop_time
+from loyalty.settings import Settings, StoreInfo, shop_time
 
 NO_RULES: Mapping[str, Any] = {"format": 1, "semantics": 1, "id": "none", "seq": 1, "rules": []}
 NO_GOODS: Mapping[str, Any] = {"format": 1, "currency": "RUB", "categories": {}, "skus": {}}
@@ -68,6 +68,21 @@ def build(
         catalog=goods,
         compiled=index.compile_rulebook(rules, goods.engine),
     )
+
+
+def without_settings(store: str, at: str) -> InForce:
+    """What a sale that was promised is finished with where the settings are lost: its own clock, no rules.
+
+    `at` is the receipt's: local time with its offset.
+    """
+    offset = datetime.fromisoformat(at).utcoffset() or timedelta()
+    settings = Settings(
+        format=settings_files.FORMAT,
+        store=StoreInfo(store, store),
+        offsets=((0, offset // timedelta(minutes=1)),),
+        channels={},
+    )
+    return build(settings_files.encode(settings), None, None, versions={})
 
 
 def wall_clock(moment: datetime) -> str:

@@ -27,6 +27,8 @@ from loyalty.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
+NOT_FETCHED = "not_fetched"
+
 
 class Shelf(Protocol):
     """Where verified versions lie (offline/snapshot_db.py)."""
@@ -60,7 +62,7 @@ class Channels:
         self._alarm = alarm
         self._now_s = now_s
         self._refused: dict[str, str] = {}  # channel -> sha256 of the manifest that was refused here
-        self._said: dict[str, str] = {}  # channel -> the alarm that was logged
+        self._said: dict[str, str] = {}  # channel -> the trouble that was logged
 
     def fetch(self, centre: Centre, channels: dict[str, int], session: str) -> None:
         """Bring every channel of `channels` up to date, settings first: they say what the others are."""
@@ -70,7 +72,9 @@ class Channels:
             except ManifestError as error:
                 self._trouble(channel, error.alarm, str(error))
             except (LinkError, CentreRefusal) as error:
-                log.info("channel %s: %s; the version in force stays", channel, error)
+                if self._said.get(channel) != NOT_FETCHED:
+                    log.warning("channel %s: %s; the version in force stays", channel, error)
+                self._said[channel] = NOT_FETCHED
 
     def _bring(self, centre: Centre, channel: str, session: str) -> None:
         in_force = self._shelf.version(channel)

@@ -279,8 +279,7 @@ class SyncMachine:
                 reply.durable_seq,
                 reply.server_ms,
                 reply.down,
-            ),
-            LinkUp(),  # a reply that cannot be stored helps nobody
+            )
         ]
 
     def _go_on(self, moved: int) -> list[Effect]:
@@ -293,7 +292,8 @@ class SyncMachine:
             for channel, version in reply.manifests.items()
             if version > request.versions.get(channel, 0)
         }
-        effects: list[Effect] = [Fetch(newer)] if newer else []
+        # Only now: a reply that cannot be stored helps nobody.
+        effects: list[Effect] = [LinkUp(), Fetch(newer)] if newer else [LinkUp()]
         taken = reply.next_seq - request.first_seq
         left = taken < len(request.entries) or self._more
         if (left and taken > 0) or moved:

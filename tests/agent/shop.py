@@ -133,7 +133,7 @@ class Shop:
             chain_key=CHAIN_KEY,
             ledger_db=self.ledger,
             members=self.members,
-            in_force=in_force(self.rulebook),
+            in_force=in_force(self.rulebook) if self.rulebook else None,
             inbox=Inbox(),
             outside=self.outside,
             wall_s=lambda: self.wall_s,

@@ -120,3 +120,26 @@ def test_a_customer_with_thousands_of_small_lots_can_still_spend(shop: Shop) -> 
     assert len(entry.postings) <= POSTINGS_MAX
     left = {p.expires_at for p in shop.ledger.parcels(ACCOUNT) if p.points == 100}
     assert left == {f"{year}-01-01T00:00:00" for year in (2098, 2099, 2100)}
+
+
+def test_a_promised_sale_is_paid_even_where_the_settings_are_lost(shop: Shop) -> None:
+    """snapshot.db is gone and there is no link: nothing new is priced, but what was promised is kept."""
+    shop.know(balance=60_000)
+    shop.grant(60_000)
+    parked = shop.put("parked", card=CARD, redeem=1_000)
+    gone = shop.put("gone", card=CARD, redeem=1_000)
+    sold = shop.commit("sold", shop.put("sold", card=CARD, redeem=1_000))
+    shop.rulebook = None
+    shop.crash()
+    with pytest.raises(Problem) as refused:
+        shop.put("new")
+    assert (refused.value.status, refused.value.code) == (503, "no_settings")
+    assert {held["sale_id"] for held in shop.held()} == {"parked", "gone"}
+    done = shop.commit("parked", parked)
+    assert done["redeemed"] == 1_000
+    assert any("S1" in line for line in done["slip"]["lines"])
+    assert shop.void("gone")["state"] == "closed"
+    assert shop.get("sold")["entry"] == sold["entry"]
+    assert shop.void("sold")["entry"]
+    assert sum(shop.parcels().values()) == 60_000 - 1_000
+    assert gone["quote_id"] != parked["quote_id"]

@@ -116,8 +116,8 @@ def test_a_round_in_order() -> None:
     sent = [ledger.restore(entry, "T1", 1, seq, None) for seq, entry in enumerate(request.entries, 1)]
     assert sent == list(BODIES[:2])
     assert request.signature == hashlib.sha256(wire.sync_signing_bytes("T1", request)).digest()
-    assert run(Replied(reply(3)), on=of) == [Apply(1, "s2", 3, 0, 5, ()), LinkUp()]
-    assert run(Applied(0), on=of) == [USUAL_REST]
+    assert run(Replied(reply(3)), on=of) == [Apply(1, "s2", 3, 0, 5, ())]
+    assert run(Applied(0), on=of) == [LinkUp(), USUAL_REST]
     assert run(Woken(), on=of) == [LoadBatch(BATCH_ENTRIES)]
 
 
@@ -130,20 +130,26 @@ def test_a_till_with_nothing_to_say_says_so() -> None:
 def test_a_batch_with_more_behind_it_is_followed_by_the_next_at_once(count: int) -> None:
     """Receipts of thousands of lines fill a message long before five hundred entries do."""
     loaded = BatchLoaded(batch(count, more=True))
-    assert run(Woken(), loaded, Replied(reply(count + 1)), Applied(0)) == [LoadBatch(BATCH_ENTRIES)]
+    assert run(Woken(), loaded, Replied(reply(count + 1)), Applied(0)) == [LinkUp(), LoadBatch(BATCH_ENTRIES)]
 
 
 def test_five_hundred_entries_with_nothing_behind_them_are_all_there_is() -> None:
     loaded = BatchLoaded(batch(BATCH_ENTRIES))
-    assert run(Woken(), loaded, Replied(reply(BATCH_ENTRIES + 1)), Applied(0)) == [USUAL_REST]
+    assert run(Woken(), loaded, Replied(reply(BATCH_ENTRIES + 1)), Applied(0)) == [LinkUp(), USUAL_REST]
 
 
 def test_a_batch_of_which_the_centre_took_a_part_is_followed_by_the_rest() -> None:
-    assert run(Woken(), BatchLoaded(batch(5)), Replied(reply(3)), Applied(0)) == [LoadBatch(BATCH_ENTRIES)]
+    assert run(Woken(), BatchLoaded(batch(5)), Replied(reply(3)), Applied(0)) == [
+        LinkUp(),
+        LoadBatch(BATCH_ENTRIES),
+    ]
 
 
 def test_a_downlink_that_brought_something_may_have_more() -> None:
-    assert run(Woken(), BatchLoaded(batch(0)), Replied(reply(1)), Applied(3)) == [LoadBatch(BATCH_ENTRIES)]
+    assert run(Woken(), BatchLoaded(batch(0)), Replied(reply(1)), Applied(3)) == [
+        LinkUp(),
+        LoadBatch(BATCH_ENTRIES),
+    ]
 
 
 def test_what_is_newer_at_the_centre_is_fetched() -> None:
@@ -152,7 +158,7 @@ def test_what_is_newer_at_the_centre_is_fetched() -> None:
     effects = run(
         Woken(), BatchLoaded(batch(versions=known)), Replied(reply(manifests=manifests)), Applied(0)
     )
-    assert effects == [Fetch({"rulebook.all": 5, "catalog.all": 1}), USUAL_REST]
+    assert effects == [LinkUp(), Fetch({"rulebook.all": 5, "catalog.all": 1}), USUAL_REST]
 
 
 # --------------------------------------------------------------------- it never spins
@@ -160,12 +166,15 @@ def test_what_is_newer_at_the_centre_is_fetched() -> None:
 
 def test_a_downlink_that_stopped_at_an_unknown_kind_does_not_spin() -> None:
     item = wire.DownItem(3, 1, b"?", b"?")
-    assert run(Woken(), BatchLoaded(batch(0)), Replied(reply(1, down=(item,))), Applied(0)) == [USUAL_REST]
+    assert run(Woken(), BatchLoaded(batch(0)), Replied(reply(1, down=(item,))), Applied(0)) == [
+        LinkUp(),
+        USUAL_REST,
+    ]
 
 
 @pytest.mark.parametrize("count", [5, BATCH_ENTRIES])
 def test_a_centre_that_takes_nothing_is_not_asked_again_at_once(count: int) -> None:
-    assert run(Woken(), BatchLoaded(batch(count)), Replied(reply(1)), Applied(0)) == [USUAL_REST]
+    assert run(Woken(), BatchLoaded(batch(count)), Replied(reply(1)), Applied(0)) == [LinkUp(), USUAL_REST]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +187,7 @@ def test_a_centre_that_takes_nothing_is_not_asked_again_at_once(count: int) -> N
 )
 def test_the_centre_may_ask_for_a_longer_pause(min_delay_s: int, rest: Sleep) -> None:
     answered = Replied(reply(min_delay_s=min_delay_s))
-    assert run(Woken(), BatchLoaded(batch()), answered, Applied(0)) == [rest]
+    assert run(Woken(), BatchLoaded(batch()), answered, Applied(0)) == [LinkUp(), rest]
 
 
 # -------------------------------------------------------------------------- no answer
@@ -232,8 +241,11 @@ def test_too_large_is_sent_in_halves_of_what_was_sent() -> None:
     of = new_machine()
     assert run(Woken(), BatchLoaded(batch(9)), refused(413), on=of) == [LoadBatch(4)]
     assert run(BatchLoaded(batch(4)), refused(413), on=of) == [LoadBatch(2)]
-    assert run(BatchLoaded(batch(2, more=True)), Replied(reply(3)), Applied(0), on=of) == [LoadBatch(2)]
-    assert run(BatchLoaded(batch(1, first=3)), Replied(reply(4)), Applied(0), on=of) == [USUAL_REST]
+    assert run(BatchLoaded(batch(2, more=True)), Replied(reply(3)), Applied(0), on=of) == [
+        LinkUp(),
+        LoadBatch(2),
+    ]
+    assert run(BatchLoaded(batch(1, first=3)), Replied(reply(4)), Applied(0), on=of) == [LinkUp(), USUAL_REST]
     assert run(Woken(), on=of) == [LoadBatch(BATCH_ENTRIES)]  # another day, another batch
 
 
