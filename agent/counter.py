@@ -180,10 +180,11 @@ class Counter:
             holder = self._cards.identify(str(body.card), current.in_force)
         else:
             holder = current.sale.cart.holder if current.sale.cart else self._take_scanned()
+        scanned = current.sale.cart.coupons if current.sale.cart else ()
         return Cart(
             lines=lines,
             holder=holder,
-            coupons=body.coupons,
+            coupons=scanned if body.coupons is msgspec.UNSET else body.coupons,
             tenders=tuple(t if isinstance(t, str) else t.type for t in body.tenders),
             redeem=body.redeem,
             operator=body.operator,
@@ -245,12 +246,20 @@ class Counter:
                 log.debug("device %s: goods; the cash program sells them", scan.device)
 
     def _attach(self, holder: Holder) -> None:
+        """A card goes to the sale last touched. Where that has another one, it waits for the next sale:
+
+        it may be the next customer's, and the first one has perhaps paid already (ledger-sync.md §2).
+        """
         current = self._last_touched()
-        if current is None:
-            self._scanned = (holder, self._clock.now_s())
-            self._cards.ask_centre(holder)
-        else:
+        has = current.sale.cart.holder if current is not None and current.sale.cart else None
+        if current is not None and (has is None or has.card_key == holder.card_key):
             self._change(current, holder=holder)
+            return
+        self._scanned = (holder, self._clock.now_s())
+        self._cards.ask_centre(holder)
+        if has is not None:
+            text = N_("another card was read; this sale keeps {card}, the new one waits", card=has.masked)
+            self._health.alert("card", text, self._clock.now_s())
 
     def _add_coupon(self, written: str) -> None:
         current = self._last_touched()
@@ -279,6 +288,7 @@ class Counter:
         scanned, self._scanned = self._scanned, None
         if scanned is None or self._clock.now_s() - scanned[1] > CARD_WAITS_S:
             return None
+        self._health.clear("card")
         return scanned[0]
 
     # ------------------------------------------------------------------- commit and void

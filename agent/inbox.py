@@ -73,7 +73,7 @@ class SaleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     lines: tuple[LineBody, ...]
     card: str | msgspec.UnsetType | None = msgspec.UNSET
-    coupons: tuple[str, ...] = ()
+    coupons: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     certificates: tuple[str, ...] = ()
     tenders: tuple[TenderBody | str, ...] = ()
     redeem: Amount | str | None = None

@@ -58,6 +58,7 @@ SETTINGS = {
             "to": "2000000099999",
             "check": "ean",
         },
+        {"id": "flyer", "what": "coupon", "media": ["barcode"], "prefix": "FLYER", "length": 5},
     ],
 }
 RULEBOOK = {

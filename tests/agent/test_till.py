@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,37 @@ def test_card_before_the_goods_after_them_or_twice_is_the_same_total(regular: Sh
     regular.till.handle(scan(CARD))
     after = regular.put("r2", redeem=10_000)
     assert before["quote"] == after["quote"]
+
+
+def test_the_next_customers_card_does_not_disturb_a_sale_that_is_being_paid(regular: Shop) -> None:
+    """They stand close; the first has paid the quoted sum, and the fiscal receipt is out."""
+    regular.till.handle(LinkChanged("unreachable", ""))
+    quoted = regular.put("r1", card=CARD, redeem=1_000)
+    regular.till.handle(scan("2000000000022"))
+    trouble = next(t for t in regular.status()["troubles"] if t["code"] == "card")
+    assert "…0015" in trouble["ru"]
+    assert regular.commit("r1", quoted)["redeemed"] == 1_000
+    assert regular.put("r2")["customer"]["card"] == "…0022"  # it waited for its own sale
+    assert not [t for t in regular.status()["troubles"] if t["code"] == "card"]
+
+
+def test_a_second_card_replaces_the_first_when_the_cash_program_says_so(regular: Shop) -> None:
+    regular.till.handle(LinkChanged("unreachable", ""))
+    regular.put("r1", card=CARD)
+    assert regular.put("r1", card="2000000000022")["customer"]["card"] == "…0022"
+
+
+def test_a_scanned_coupon_stays_until_the_cash_program_says_otherwise(regular: Shop) -> None:
+    regular.put("r1", card=CARD, redeem=100)
+    regular.till.handle(scan("FLYER"))
+    coupons = []
+    changes: list[dict[str, Any]] = [{}, {"coupons": ["OWN"]}, {"coupons": []}]
+    for number, more in enumerate(changes):
+        regular.put("r1", lines=[milk((number + 1) * 1000)], card=CARD, redeem=100, **more)
+        hold = regular.ledger.hold("r1")
+        assert hold is not None
+        coupons.append(hold.offer.cart.coupons)
+    assert coupons == [("flyer",), ("OWN",), ()]
 
 
 def test_a_bank_card_is_dropped_and_said(regular: Shop) -> None:
