@@ -9,6 +9,7 @@ is something to migrate: a daemon that starts on a ready file does not pay for t
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -42,6 +43,7 @@ def open_writer(path: Path, schema: str, *, synchronous: str = "FULL") -> sqlite
     A file of an older schema is copied beside itself (`ledger.db.v1`) before it is changed; where that
     fails it is as it was. Raises FileError.
     """
+    _check_rights(path)
     fresh = not path.exists() or path.stat().st_size == 0
     connection = None
     try:
@@ -58,6 +60,13 @@ def open_writer(path: Path, schema: str, *, synchronous: str = "FULL") -> sqlite
         _close(connection)
         raise
     return connection
+
+
+def _check_rights(path: Path) -> None:
+    """SQLite opens a file that may only be read, and says so at the first sale; we say it at once."""
+    for part in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if part.exists() and not os.access(part, os.R_OK | os.W_OK):
+            raise FileError(N_("{path} may not be written; give it to the agent's user (chown)", path=part))
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> FileError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -103,3 +104,16 @@ def test_a_reader_of_nothing_says_so_and_makes_no_file(tmp_path: Path) -> None:
 def test_a_directory_in_the_place_of_a_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(files.FileError, match="cannot be used"):
         files.open_writer(tmp_path, "snapshot")
+
+
+@pytest.mark.parametrize("part", ["", "-wal", "-shm"])
+def test_a_file_that_may_only_be_read_is_said_at_once(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would open it, and refuse at the first sale. (Root may write anything, so the system is asked.)"""
+    path = tmp_path / "ledger.db"
+    with closing(files.open_writer(path, "ledger")):
+        locked = path.with_name(path.name + part)
+        monkeypatch.setattr(os, "access", lambda asked, _: asked != locked)
+        with pytest.raises(files.FileError, match="chown"):
+            files.open_writer(path, "ledger")
