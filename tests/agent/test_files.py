@@ -110,7 +110,7 @@ def test_a_directory_in_the_place_of_a_file_is_said(tmp_path: Path) -> None:
 def test_a_file_that_may_only_be_read_is_said_at_once(
     tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite would open it, and refuse at the first sale. (Root may write anything, so the system is asked.)"""
+    """SQLite would open it, and refuse at the first sale. (Root may write anything: a stand-in.)"""
     path = tmp_path / "ledger.db"
     with closing(files.open_writer(path, "ledger")):
         locked = path.with_name(path.name + part)
