@@ -1,4 +1,4 @@
-"""A cash program in sixty lines: how a till program works with Kopilka.
+"""A cash program in some sixty lines: how a till program works with Kopilka.
 
 The order is always: cart -> quote -> payment -> fiscal receipt -> commit. Money is in
 kopecks, quantities in thousandths. The program makes the sale's id, so any call may be

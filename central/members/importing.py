@@ -40,7 +40,6 @@ from loyalty.texts import N_, Text
 
 COLUMNS = ("number", "kind", "card_kind", "tier", "segments", "points", "expires")
 ROWS_MAX = 200_000
-FIELD_MAX_CHARS = 64
 SEGMENTS_MAX = 100
 POINTS_MAX = 10**10  # hundredths: a hundred million points on one card is a mistake in the file
 OPENING_RULE = "opening"
