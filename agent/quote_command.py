@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import click
 
@@ -20,7 +20,8 @@ from agent.texts import language, translator
 from loyalty import catalog, receipt, rulebook, strictjson
 from loyalty.faults import Fault, Refused, did_you_mean, shown
 from loyalty.index import compile_rulebook
-from loyalty.quote import Quote, quote
+from loyalty.quote import priced, summed_up
+from loyalty.returns import give_back
 from loyalty.texts import N_
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -36,7 +37,9 @@ Parsed = TypeVar("Parsed")
 @click.option("--rulebook", "rulebook_file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--catalog", "catalog_file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--receipt", "receipt_file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--returns", metavar="FILE", help="Goods given back (not in this version).")
+@click.option(
+    "--returns", "returns_file", type=click.Path(path_type=Path), metavar="FILE", help="Goods given back."
+)
 @click.option("--draw-key", metavar="HEX", help="Day key of draws, as it stands.")
 @click.option("--why", is_flag=True, help="Say why each rule did what it did (not in this version).")
 @click.option("--jsonl", is_flag=True, help="Requests from standard input, quotes out, one a line.")
@@ -44,7 +47,7 @@ def quote_command(
     rulebook_file: Path | None,
     catalog_file: Path | None,
     receipt_file: Path | None,
-    returns: str | None,
+    returns_file: Path | None,
     draw_key: str | None,
     why: bool,
     jsonl: bool,
@@ -52,13 +55,8 @@ def quote_command(
     """Price a receipt: print the quote as JSON, or every fault of the documents."""
     translate = translator(language())
     files = {"rulebook": rulebook_file, "catalog": catalog_file, "receipt": receipt_file}
-    asked_for = {"--returns": returns is not None, "--why": why}
-    refused = [_not_yet(option) for option, asked in asked_for.items() if asked]
-    refused += _faults_of_key("--draw-key", draw_key)
-    if refused:
-        _fail(refused, translate)
     if jsonl:
-        if any(files.values()):
+        if any(files.values()) or returns_file is not None or draw_key is not None:
             raise click.UsageError(
                 N_("--jsonl reads everything from standard input; leave the files out").render(translate)
             )
@@ -69,24 +67,28 @@ def quote_command(
         raise click.UsageError(
             N_("name {options}, or use --jsonl", options=", ".join(missing)).render(translate)
         )
+    files["returns"] = returns_file
     try:
-        priced = price(_documents({name: file for name, file in files.items() if file is not None}))
+        request = _documents({name: file for name, file in files.items() if file is not None})
+        answer = price({**request, "draw_key": draw_key})
     except Refused as error:
-        _fail(error.faults, translate)
-    else:
-        click.echo(json.dumps(priced.to_builtins(), ensure_ascii=False, indent=2))
+        for fault in error.faults:
+            click.echo(fault.render(translate), err=True)
+        raise click.exceptions.Exit(1) from None
+    click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
 
 
-def price(request: Mapping[str, object]) -> Quote:
-    """The quote for a request {"rulebook", "catalog", "receipt"} of JSON documents.
+def price(request: Mapping[str, object]) -> dict[str, Any]:
+    """The quote for a request {"rulebook", "catalog", "receipt", "returns"?, "draw_key"?} of JSON documents.
 
-    Raises `Refused` with every fault of all three, their paths beginning with the document's name.
+    Raises `Refused` with every fault of all of them, their paths beginning with the document's name.
     """
     faults: list[Fault] = []
 
     def parsed(parse: Callable[[object, str], Parsed], name: str) -> Parsed | None:
-        if name not in request:
-            faults.append(Fault(name, N_("is missing; it is required here")))
+        if request.get(name) is None:
+            if name in DOCUMENTS:
+                faults.append(Fault(name, N_("is missing; it is required here")))
             return None
         try:
             return parse(request[name], name)
@@ -97,19 +99,22 @@ def price(request: Mapping[str, object]) -> Quote:
     rules = parsed(rulebook.parse, "rulebook")
     goods = parsed(catalog.parse, "catalog")
     sale = parsed(receipt.parse, "receipt")
+    returns = parsed(receipt.parse_returns, "returns")
+    day_key = parsed(_day_key, "draw_key")
     if rules is None or goods is None or sale is None or faults:
         raise Refused(faults)
-    return quote(compile_rulebook(rules, goods), sale)
+    pricing = priced(compile_rulebook(rules, goods), sale, day_key)
+    answer = summed_up(pricing).to_builtins()
+    if returns is not None:
+        answer["returns"] = [returned.to_builtins() for returned in give_back(pricing, returns)]
+    return answer
 
 
 def answer_lines(requests: IO[bytes], answers: IO[bytes], translate: Callable[[str], str]) -> None:
     """Answer every request line with one line, as soon as it is read; blank lines are skipped."""
     for line in _lines(requests):
         try:
-            request = _request(line)
-            answer: dict[str, object] = price(request).to_builtins()
-            if request.get("returns") is not None:
-                answer["returns"] = []  # nothing was given back, and that was asked
+            answer = price(_request(line))
         except Refused as error:
             answer = {"error": [fault.render(translate) for fault in error.faults]}
         answers.write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
@@ -117,7 +122,7 @@ def answer_lines(requests: IO[bytes], answers: IO[bytes], translate: Callable[[s
 
 
 def _request(line: bytes | None) -> dict[str, object]:
-    """The documents in a line; keys of the law that this version does not do are refused by name."""
+    """The documents in a line."""
     if line is None:
         raise Refused([Fault("", N_("the line is longer than {bytes} bytes", bytes=MAX_DOCUMENT_BYTES))])
     raw = strictjson.loads(line)
@@ -125,12 +130,8 @@ def _request(line: bytes | None) -> dict[str, object]:
         wanted = N_("an object with {names}", names=", ".join(DOCUMENTS))
         raise Refused([Fault("", N_("must be {wanted}", wanted=wanted))])
     faults = list(strictjson.repeated_keys(raw, ""))
-    for key, value in raw.items():
-        if key == "draw_key":
-            faults += _faults_of_key(key, value)
-        elif key == "returns":
-            faults += [] if value in (None, []) else [_not_yet(key)]
-        elif key not in DOCUMENTS:
+    for key in raw:
+        if key not in (*DOCUMENTS, *OPTIONAL):
             hint = did_you_mean(key, (*DOCUMENTS, *OPTIONAL))
             faults.append(Fault("", N_("unknown key {key}; {hint}", key=shown(key), hint=hint)))
     if faults:
@@ -138,14 +139,13 @@ def _request(line: bytes | None) -> dict[str, object]:
     return raw
 
 
-def _faults_of_key(name: str, key: object) -> list[Fault]:
-    """A day key is hex. There is no draw in this version, so a right one changes nothing."""
+def _day_key(raw: object, path: str) -> bytes:
+    """A day key is hex, as it stands."""
     try:
-        if key is not None:
-            bytes.fromhex(key if isinstance(key, str) else "not hex")
+        return bytes.fromhex(raw if isinstance(raw, str) else "not hex")
     except ValueError:
-        return [Fault(name, N_("must be {wanted}", wanted=N_("an even number of hex digits")))]
-    return []
+        text = N_("must be {wanted}", wanted=N_("an even number of hex digits"))
+        raise Refused([Fault(path, text)]) from None
 
 
 def _faults_in(request: Mapping[str, object]) -> tuple[Fault, ...]:
@@ -191,13 +191,3 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes | None]:
             yield None
         elif line.strip():
             yield line
-
-
-def _not_yet(name: str) -> Fault:
-    return Fault("", N_("{name} is not supported by this version; leave it out", name=name))
-
-
-def _fail(faults: list[Fault] | tuple[Fault, ...], translate: Callable[[str], str]) -> None:
-    for fault in faults:
-        click.echo(fault.render(translate), err=True)
-    raise click.exceptions.Exit(1)

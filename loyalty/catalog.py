@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from loyalty.faults import at_key
 from loyalty.texts import N_
 from loyalty.walk import (
     Key,
     Keys,
+    Kind,
+    Path,
     Walk,
+    constant,
     currency,
     cycles,
     flag,
@@ -112,7 +114,7 @@ class PublishedCatalog:
 def parse(raw: object, path: str = "") -> Catalog:
     """The engine's small catalogue in a JSON document. Raises `Refused` with every fault."""
     walk = Walk(nulls_are_absent=True)
-    values = walk.fields(raw, path, _CATALOG)
+    values = walk.fields(raw, path, CATALOG)
     _check_categories(walk, raw, path)
     walk.finish()
     return Catalog(**values)
@@ -121,7 +123,7 @@ def parse(raw: object, path: str = "") -> Catalog:
 def parse_published(raw: object, path: str = "") -> PublishedCatalog:
     """The published catalogue in a JSON document. Raises `Refused` with every fault."""
     walk = Walk(nulls_are_absent=True)
-    values = walk.fields(raw, path, _PUBLISHED)
+    values = walk.fields(raw, path, PUBLISHED)
     _check_categories(walk, raw, path)
     walk.finish()
     articles = {sku: article for sku, (article, _) in values["skus"].items()}
@@ -143,36 +145,31 @@ def _inverted(names_of: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str
     return MappingProxyType({name: tuple(skus) for name, skus in found.items()})
 
 
-def _check_categories(walk: Walk, raw: object, path: str) -> None:
+def _check_categories(walk: Walk, raw: object, path: Path) -> None:
     categories = raw.get("categories") if isinstance(raw, dict) else None
     if not isinstance(categories, dict):
         return
     parents = {name: parent if isinstance(parent, str) else None for name, parent in categories.items()}
     for name in cycles(parents):
-        place = at_key(at_key(path, "categories"), name)
+        place = ((path, "categories"), name)
         walk.fault(place, N_("the category is its own ancestor; break the circle of parents"))
 
 
-def _categories(walk: Walk, raw: object, path: str) -> Any:
+def _read_parent(walk: Walk, raw: object, path: Path) -> str | None:
+    return None if raw is None else ident.read(walk, raw, path)
+
+
+def _read_categories(walk: Walk, raw: object, path: Path) -> Any:
     """`{id: parent | null}`: here null is a value, "no parent"."""
-    nulls_are_absent = walk.nulls_are_absent
-    walk.nulls_are_absent = False
-    categories = map_of(ident, lambda w, parent, at: parent if parent is None else ident(w, parent, at))(
-        walk, raw, path
-    )
+    nulls_are_absent, walk.nulls_are_absent = walk.nulls_are_absent, False
+    categories = _parents.read(walk, raw, path)
     walk.nulls_are_absent = nulls_are_absent
     return categories
 
 
-def _format(walk: Walk, raw: object, path: str) -> Any:
-    if type(raw) is not int or raw != FORMAT:
-        walk.fault(path, N_("this version reads format {format} only; update the till", format=FORMAT))
-    return raw
-
-
-def _vat(walk: Walk, raw: object, path: str) -> Any:
+def _read_vat(walk: Walk, raw: object, path: Path) -> Any:
     """The rate as the accounting system names it; nothing is computed with it."""
-    return word(walk, raw, path) if isinstance(raw, str) else whole()(walk, raw, path)
+    return (word if isinstance(raw, str) else _rate).read(walk, raw, path)
 
 
 def _published_goods(
@@ -186,14 +183,18 @@ def _published_goods(
     return Article(**rest), Goods(category, brand, flags, min_price_minor, weighed)
 
 
-_GOODS: Keys = {
+_rate = whole()
+_vat = Kind(_read_vat, lambda of: {"anyOf": [word.schema(of), _rate.schema(of)]})
+_parents = map_of(ident, Kind(_read_parent, lambda of: {"anyOf": [ident.schema(of), {"type": "null"}]}))
+_categories = Kind(_read_categories, _parents.schema)
+_goods: dict[str, Key] = {
     "category": Key(ident),
     "brand": Key(word),
     "flags": Key(list_of(ident), default=()),
     "min_price": Key(whole(), default=0, attr="min_price_minor"),
     "weighed": Key(flag, default=False),
 }
-_ARTICLE: Keys = {
+_article: dict[str, Key] = {
     "name": Key(title, required=True),
     "unit": Key(word, required=True),
     "barcodes": Key(list_of(word), default=()),
@@ -201,15 +202,22 @@ _ARTICLE: Keys = {
     "price": Key(whole(), attr="price_minor"),
     "vat": Key(_vat),
 }
-_CATALOG: Keys = {
-    "categories": Key(_categories, default=MappingProxyType({})),
-    "skus": Key(map_of(sku_id, record(Goods, _GOODS), at_most=MAX_SKUS), default=MappingProxyType({})),
-}
-_PUBLISHED: Keys = {
-    "format": Key(_format, required=True),
-    "currency": Key(currency, default="RUB"),
-    "categories": _CATALOG["categories"],
-    "skus": Key(
-        map_of(sku_id, record(_published_goods, {**_ARTICLE, **_GOODS}), at_most=MAX_SKUS), required=True
-    ),
-}
+CATALOG = Keys(
+    {
+        "categories": Key(_categories, default=MappingProxyType({})),
+        "skus": Key(
+            map_of(sku_id, record(Goods, Keys(_goods)), at_most=MAX_SKUS), default=MappingProxyType({})
+        ),
+    }
+)
+PUBLISHED = Keys(
+    {
+        "format": Key(constant(FORMAT, N_("format")), required=True),
+        "currency": Key(currency, default="RUB"),
+        "categories": CATALOG["categories"],
+        "skus": Key(
+            map_of(sku_id, record(_published_goods, Keys({**_article, **_goods})), at_most=MAX_SKUS),
+            required=True,
+        ),
+    }
+)

@@ -24,7 +24,7 @@ def half_up(numerator: int, denominator: int) -> int:
 
 def amount_of(price_minor: int, quantity: int) -> int:
     """Kopecks for `quantity` thousandths at `price_minor` a unit, rounded half up."""
-    return half_up(price_minor * quantity, THOUSANDTHS)
+    return (2 * price_minor * quantity + THOUSANDTHS) // (2 * THOUSANDTHS)
 
 
 def least_amount_of(min_price_minor: int, quantity: int) -> int:
@@ -34,12 +34,31 @@ def least_amount_of(min_price_minor: int, quantity: int) -> int:
 
 def percent_of(amount_minor: int, bp: int) -> int:
     """`bp` basis points of an amount, rounded half up: how discounts are counted."""
-    return half_up(amount_minor * bp, BP)
+    return (2 * amount_minor * bp + BP) // (2 * BP)
 
 
 def percent_within(amount_minor: int, bp: int) -> int:
     """`bp` basis points of an amount, rounded down: how limits are counted."""
     return amount_minor * bp // BP
+
+
+def full_times(amount: int, every: int) -> int:
+    """How often `every` fits into an amount as a whole."""
+    return amount // every
+
+
+def pieces_of(quantity: int) -> int | None:
+    """The whole pieces in `quantity` thousandths; None where a part of one is left."""
+    pieces, rest = divmod(quantity, THOUSANDTHS)
+    return None if rest else pieces
+
+
+def part_between(amount: int, first: int, last: int, quantity: int) -> int:
+    """The part of an amount that goes with the goods from `first` to `last` of `quantity` (§6).
+
+    Counted from the beginning each time, so that parts in any order add up to the whole.
+    """
+    return amount * last // quantity - amount * first // quantity
 
 
 def down_to(amount: int, step: int) -> int:

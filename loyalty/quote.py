@@ -3,12 +3,9 @@
 The idea
 --------
 `quote(compiled, receipt)` is one straight pass through the stages, always in
-the same order, each a file beside this one:
+the same order, each a file in `loyalty/stages/`:
 
-    line → receipt → redeem → earn
-
-(`price`, `sets`, `round` and `reward` of the law come with the versions that
-can compute them; a rulebook that needs them is refused, never half applied.)
+    price → sets → line → receipt → round → redeem → earn → reward
 
 The rules of the pass
 ---------------------
@@ -19,32 +16,47 @@ The rules of the pass
 * No discount takes a line under its floor; points go down to the minimum price.
 * Always: 0 ≤ pay, and list − Σ discounts − redeemed = pay, per line and in sum.
 
-There is no clock, no state and no randomness: the same three documents give
-the same quote on every machine, which is why the office can check a till by
-pricing its receipts again. The whole receipt is priced anew after each change.
+There is no clock, no state and no randomness: the same documents give the same
+quote on every machine, which is why the office can check a till by pricing its
+receipts again. The whole receipt is priced anew after each change.
 
-Source: rulebook.md §1 to §5. Units: kopecks, thousandths, basis points,
-hundredths of a point.
+Draws are known only after the commit (a customer must not shop for a better
+one), so a till prices an open sale up to `earn`, with `upto_earn`.
+
+Units: kopecks, thousandths, basis points, hundredths of a point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from loyalty.gates import series_of
 from loyalty.index import Compiled
 from loyalty.receipt import Receipt
-from loyalty.stages import earn, line, redeem
+from loyalty.stages import earn, line, price, redeem, reward, sets
 from loyalty.stages import receipt as receipt_stage
+from loyalty.stages import round as round_stage
 from loyalty.stages.pricing import EarnedLot, Pricing
 
-_STAGES = (line.run, receipt_stage.run, redeem.run, earn.run)
+Stage = Callable[[Pricing], None]
+
+STAGES: Mapping[str, Stage] = {
+    "price": price.run,
+    "sets": sets.run,
+    "line": line.run,
+    "receipt": receipt_stage.run,
+    "round": round_stage.run,
+    "redeem": redeem.run,
+    "earn": earn.run,
+    "reward": reward.run,
+}
+"""The stages of the law, in their order."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuotedLine:
+class QuotedLine(NamedTuple):
     """One line: list amount, discounts by rule (only those above 0), points redeemed, what is left to pay."""
 
     id: str
@@ -100,39 +112,74 @@ class Quote:
         }
 
 
-def quote(compiled: Compiled, receipt: Receipt) -> Quote:
-    """Price `receipt` by the compiled rulebook. Never fails on what the parsers let through."""
-    pricing = Pricing(compiled, receipt)
-    for stage in _STAGES:
-        stage(pricing)
+def quote(
+    compiled: Compiled, receipt: Receipt, day_key: bytes | None = None, *, upto_earn: bool = False
+) -> Quote:
+    """Price `receipt` by the compiled rulebook.
+
+    `day_key` is the key of the day for draws; `upto_earn` leaves the reward stage out. Raises `Refused`
+    for what only pricing can find: a live draw without its key or number, sets of too many pieces.
+    """
+    return summed_up(priced(compiled, receipt, day_key, upto_earn=upto_earn))
+
+
+def priced(
+    compiled: Compiled, receipt: Receipt, day_key: bytes | None = None, *, upto_earn: bool = False
+) -> Pricing:
+    """The receipt after all stages, for those who go on from there: returns, explanations."""
+    pricing = Pricing(compiled, receipt, day_key)
+    for name, stage in STAGES.items():
+        if not (upto_earn and name == "reward"):
+            pricing.begin()
+            stage(pricing)
+    return pricing
+
+
+def summed_up(pricing: Pricing) -> Quote:
+    """The result of a pass."""
     lines = tuple(
-        QuotedLine(
-            id=line.id,
-            list_minor=line.list_minor,
-            discounts=line.discounts,
-            redeemed=line.redeemed,
-            pay_minor=line.net_minor,
-        )
-        for line in pricing.lines
+        [
+            QuotedLine(line.id, line.list_minor, line.discounts, line.redeemed, line.net_minor)
+            for line in pricing.lines
+        ]
     )
-    list_minor = sum(line.list_minor for line in lines)
-    redeemed = sum(line.redeemed for line in lines)
-    pay_minor = sum(line.pay_minor for line in lines)
+    list_minor = sum([line.list_minor for line in pricing.lines])
+    pay_minor = sum([line.net_minor for line in pricing.lines])
+    pricing.earned_lots.sort(key=lambda lot: lot[0])
     return Quote(
         lines=lines,
         list_minor=list_minor,
-        discount_minor=sum(sum(line.discounts.values()) for line in lines),
-        redeemed=redeemed,
+        discount_minor=list_minor - pricing.redeemed - pay_minor,
+        redeemed=pricing.redeemed,
         pay_minor=pay_minor,
-        lots_used=tuple(pricing.lots_used),
+        lots_used=tuple((lot.id, amount) for lot, amount in pricing.lots_used),
         earned=pricing.earned,
         earned_total=sum(pricing.earned.values()),
-        earned_lots=tuple(pricing.earned_lots),
-        rewards={},
-        coupons_burned=(),
-        sets=(),
-        grants=(),
+        earned_lots=tuple(lot for _, lot in pricing.earned_lots),
+        rewards=pricing.rewards,
+        coupons_burned=_burned(pricing),
+        sets=tuple(pricing.sets),
+        grants=tuple(pricing.grants),
     )
+
+
+def _burned(pricing: Pricing) -> tuple[str, ...]:
+    """The coupons that a rule which did something names in its condition (§7).
+
+    A rule did something where it gave a discount, was the chosen redemption, earned points, or
+    multiplied a line of a rule that did. A coupon that was used before is not there to burn.
+    """
+    receipt = pricing.receipt
+    presented = {coupon for coupon in receipt.coupons if coupon not in receipt.coupons_used}
+    if not presented:
+        return ()
+    worked = {rule for line in pricing.lines for rule in line.discounts}
+    worked |= pricing.earned.keys()
+    worked |= {name for rule in pricing.earned for name in pricing.multiplied.get(rule, ())}
+    if pricing.redeemer is not None:
+        worked.add(pricing.redeemer.id)
+    series = {s for clause in pricing.compiled.clauses if clause.id in worked for s in clause.series}
+    return tuple(sorted(coupon for coupon in presented if series_of(coupon) in series))
 
 
 def _lot(lot: EarnedLot) -> dict[str, object]:

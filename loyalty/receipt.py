@@ -8,15 +8,31 @@ there is, and the shop's wall clock is `at` without the offset. In a receipt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from loyalty.faults import at_key
 from loyalty.texts import N_
-from loyalty.walk import Key, Keys, Walk, ident, list_of, map_of, moment, names_at, record, sku_id, whole
+from loyalty.walk import (
+    ID,
+    Key,
+    Keys,
+    Kind,
+    Path,
+    Walk,
+    absent_nulls,
+    counter_name,
+    ident,
+    list_of,
+    map_of,
+    moment,
+    names_at,
+    record,
+    sku_id,
+    text_like,
+    whole,
+)
 
 MAX_LINES = 5_000
 """Most lines of one receipt."""
@@ -82,113 +98,132 @@ class Receipt:
         return self.at.replace(tzinfo=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Goods given back at `at`: thousandths by line id of the receipt."""
+
+    at: datetime
+    lines: Mapping[str, int]
+
+    @property
+    def wall_clock(self) -> datetime:
+        """`at` as the clock on the shop's wall shows it, without offset."""
+        return self.at.replace(tzinfo=None)
+
+
 def parse(raw: object, path: str = "") -> Receipt:
     """The receipt in a JSON document.
 
     Raises `Refused` with every fault; `path` is where the receipt stands in a
     larger document, for the paths of the faults.
     """
-    walk = Walk(nulls_are_absent=True, private=True)
-    receipt = read_receipt(walk, raw, path)
+    walk = Walk(private=True)
+    receipt = receipt_kind.read(walk, raw, path)
     walk.finish()
     assert isinstance(receipt, Receipt)
     return receipt
 
 
-def read_receipt(walk: Walk, raw: object, path: str) -> Any:
-    """The kind of a receipt, for documents that hold one (a rulebook's own tests)."""
-    nulls_are_absent = walk.nulls_are_absent
-    walk.nulls_are_absent = True
-    receipt = _read(walk, raw, path)
-    walk.unique(names_at(raw, path, "lines"))
-    if isinstance(raw, dict):
-        walk.unique(names_at(raw.get("customer"), at_key(path, "customer"), "lots"))
-    walk.nulls_are_absent = nulls_are_absent
-    return receipt
-
-
-def read_returns(walk: Walk, raw: object, path: str) -> Any:
-    """The kind of `returns`: [{at, lines: {line id: quantity}}, …], as pairs (at, lines)."""
-    nulls_are_absent = walk.nulls_are_absent
-    walk.nulls_are_absent = True
-    returns = _returns(walk, raw, path)
-    walk.nulls_are_absent = nulls_are_absent
+def parse_returns(raw: object, path: str = "") -> tuple[Return, ...]:
+    """The returns in a JSON document: [{at, lines: {line id: thousandths}}, …]. Raises `Refused`."""
+    walk = Walk(private=True)
+    returns: tuple[Return, ...] = returns_kind.read(walk, raw, path)
+    walk.finish()
     return returns
 
 
-def _points_asked(walk: Walk, raw: object, path: str) -> Any:
+def _read_receipt(walk: Walk, raw: object, path: Path) -> Any:
+    receipt = _record.read(walk, raw, path)
+    walk.unique(names_at(raw, path, "lines"))
+    if isinstance(raw, dict):
+        walk.unique(names_at(raw.get("customer"), (path, "customer"), "lots"))
+    return receipt
+
+
+def _read_points_asked(walk: Walk, raw: object, path: Path) -> Any:
     if raw == "max":
         return raw
     if isinstance(raw, str):
         walk.wrong(raw, path, N_('points in hundredths, or "max"'))
         return None
-    return whole()(walk, raw, path)
+    return _points.read(walk, raw, path)
 
 
-def _birthday(walk: Walk, raw: object, path: str) -> Any:
-    if isinstance(raw, str) and re.fullmatch(r"\d\d-\d\d", raw):
+def _read_birthday(walk: Walk, raw: object, path: Path) -> Any:
+    birthday = _MONTH_DAY.read(walk, raw, path)
+    if birthday:
         try:
-            datetime.fromisoformat(f"2000-{raw}")  # 2000 was a leap year: 02-29 is a birthday
+            datetime.fromisoformat(f"2000-{birthday}")  # 2000 was a leap year: 02-29 is a birthday
         except ValueError:
             walk.fault(path, N_("there is no such date or time in the calendar"))
-        return raw
-    walk.wrong(raw, path, N_("a month and day such as 02-29"))
-    return None
+    return birthday
 
 
-_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d\Z")
-_WALL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z")
-_COUPON = re.compile(r"[A-Za-z0-9_.:-]{1,64}(/[A-Za-z0-9_.:-]{1,64})?\Z")
+_points = whole()
+_MONTH_DAY = text_like(r"[0-9]{2}-[0-9]{2}", N_("a month and day such as 02-29"))
+_birthday = Kind(_read_birthday, _MONTH_DAY.schema)
+_points_asked = Kind(_read_points_asked, lambda of: {"anyOf": [_points.schema(of), {"const": "max"}]})
+_at = moment(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d",
+    N_("local time with offset, such as 2026-02-13T12:00:00+03:00"),
+    LAST_YEAR,
+)
+_wall = moment(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", N_("shop time without offset, such as 2026-02-13T12:00:00"))
+_coupon = text_like(f"{ID}(/{ID})?", N_("a coupon: series or series/serial"))
 
-_at = moment(_AT, N_("local time with offset, such as 2026-02-13T12:00:00+03:00"), LAST_YEAR)
-_wall = moment(_WALL, N_("shop time without offset, such as 2026-02-13T12:00:00"))
+_LINE = Keys(
+    {
+        "id": Key(ident, required=True),
+        "sku": Key(sku_id, required=True),
+        "price": Key(whole(), required=True, attr="price_minor"),
+        "quantity": Key(whole(at_least=1), required=True),
+    }
+)
+_LOT = Keys(
+    {
+        "id": Key(ident, required=True),
+        "amount": Key(whole(), required=True),
+        "active_from": Key(_wall),
+        "expires_at": Key(_wall),
+    }
+)
+_CUSTOMER = Keys(
+    {
+        "id": Key(ident, required=True),
+        "tier": Key(ident),
+        "card_kind": Key(ident),
+        "segments": Key(list_of(ident), default=()),
+        "counters": Key(map_of(counter_name, whole(at_least=None)), default={}),
+        "birthday": Key(_birthday),
+        "lots": Key(list_of(record(Lot, _LOT)), default=()),
+    }
+)
+RECEIPT = Keys(
+    {
+        "id": Key(ident, required=True),
+        "till": Key(ident, required=True),
+        "store": Key(ident, required=True),
+        "region": Key(ident),
+        "channel": Key(ident),
+        "at": Key(_at, required=True),
+        "lines": Key(list_of(record(Line, _LINE), at_most=MAX_LINES), required=True),
+        "customer": Key(record(Customer, _CUSTOMER)),
+        "coupons": Key(list_of(_coupon), default=()),
+        "coupons_used": Key(list_of(_coupon), default=()),
+        "tenders": Key(list_of(ident), default=()),
+        "redeem": Key(_points_asked),
+        "draws": Key(map_of(ident, whole()), default={}),
+    }
+)
+_RETURN = Keys(
+    {
+        "at": Key(_at, required=True),
+        "lines": Key(map_of(ident, whole(at_least=1)), required=True),
+    }
+)
+_record = record(Receipt, RECEIPT)
+receipt_kind = absent_nulls(Kind(_read_receipt, _record.schema))
+"""The kind of a receipt, also for documents that hold one (a rulebook's own tests)."""
 
-
-def _coupon(walk: Walk, raw: object, path: str) -> Any:
-    if not (isinstance(raw, str) and _COUPON.match(raw)):
-        walk.wrong(raw, path, N_("a coupon: series or series/serial"))
-    return raw
-
-
-_LINE: Keys = {
-    "id": Key(ident, required=True),
-    "sku": Key(sku_id, required=True),
-    "price": Key(whole(), required=True, attr="price_minor"),
-    "quantity": Key(whole(at_least=1), required=True),
-}
-_LOT: Keys = {
-    "id": Key(ident, required=True),
-    "amount": Key(whole(), required=True),
-    "active_from": Key(_wall),
-    "expires_at": Key(_wall),
-}
-_CUSTOMER: Keys = {
-    "id": Key(ident, required=True),
-    "tier": Key(ident),
-    "card_kind": Key(ident),
-    "segments": Key(list_of(ident), default=()),
-    "counters": Key(map_of(ident, whole(at_least=None)), default={}),
-    "birthday": Key(_birthday),
-    "lots": Key(list_of(record(Lot, _LOT)), default=()),
-}
-_RECEIPT: Keys = {
-    "id": Key(ident, required=True),
-    "till": Key(ident, required=True),
-    "store": Key(ident, required=True),
-    "region": Key(ident),
-    "channel": Key(ident),
-    "at": Key(_at, required=True),
-    "lines": Key(list_of(record(Line, _LINE), at_most=MAX_LINES), required=True),
-    "customer": Key(record(Customer, _CUSTOMER)),
-    "coupons": Key(list_of(_coupon), default=()),
-    "coupons_used": Key(list_of(_coupon), default=()),
-    "tenders": Key(list_of(ident), default=()),
-    "redeem": Key(_points_asked),
-    "draws": Key(map_of(ident, whole()), default={}),
-}
-_read = record(Receipt, _RECEIPT)
-_RETURN: Keys = {
-    "at": Key(_at, required=True),
-    "lines": Key(map_of(ident, whole(at_least=1)), required=True),
-}
-_returns = list_of(record(lambda at, lines: (at, lines), _RETURN))
+returns_kind = absent_nulls(list_of(record(Return, _RETURN)))
+"""The kind of `returns`: [{at, lines: {line id: thousandths}}, …]."""

@@ -7,8 +7,8 @@ is skipped because it is not understood: an unknown type, an unknown key, a
 known key where it has no meaning, are faults like any other (rulebook.md §2).
 Each fault carries its JSON path and says what to do.
 
-Reading has two parts. The tables here and in `vocabulary.py` say what may
-stand where; `loyalty.walk` reads by them. Then a few checks look across items:
+Reading has two parts. The tables here, in `conditions.py` and in `effects.py`
+say what may stand where; `loyalty.walk` reads by them. Then a few checks look across items:
 repeated ids, groups that hang in a circle or under a group of another stage,
 rules in a group that is not there. They look at the raw document, so a rule
 that is broken in one way is still checked in the others.
@@ -22,36 +22,28 @@ name stand side by side, the rule comes first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from loyalty.faults import at_item, at_key, did_you_mean
-from loyalty.receipt import read_receipt, read_returns
+from loyalty.conditions import Condition, condition
+from loyalty.effects import EFFECTS, GROUP_STAGES, STAGES, Effect, effect
+from loyalty.faults import did_you_mean
+from loyalty.receipt import Receipt, Return, receipt_kind, returns_kind
+from loyalty.selectors import Selector, selector
 from loyalty.strictjson import MAX_DEPTH, faults_of
 from loyalty.texts import N_, Text
-from loyalty.vocabulary import (
-    EFFECTS,
-    GROUP_STAGES,
-    POLICIES,
-    STAGES,
-    SUPPORTED_STAGES,
-    UNSUPPORTED_EFFECTS,
-    Condition,
-    Effect,
-    Policy,
-    Selector,
-    condition,
-    effect,
-    selector,
-    stage_of_effect,
-)
 from loyalty.walk import (
     Key,
     Keys,
+    Kind,
+    Path,
+    Schema,
     Walk,
     choice,
+    constant,
     currency,
     cycles,
     flag,
@@ -62,6 +54,7 @@ from loyalty.walk import (
     sha256_hex,
     title,
     whole,
+    written,
 )
 
 FORMAT = 1
@@ -72,6 +65,10 @@ SEMANTICS = 1
 
 MAX_RULES = 50_000
 """Most rules of one rulebook, and most groups."""
+
+Policy = Literal["best", "worst", "sum", "chain", "first"]
+POLICIES: tuple[Policy, ...] = ("best", "worst", "sum", "chain", "first")
+"""How the children of a group get along (`loyalty/stages/policy.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +107,7 @@ class Rule:
     when: Condition | None = None
     items: Selector | None = None
     cap: int | None = None
+    limit: int | None = None
     over_sets: bool = False
     fresh: bool = False
 
@@ -124,8 +122,8 @@ class RulebookTest:
     """A receipt and the part of its quote that the authors of the rulebook expect."""
 
     title: str
-    receipt: Any
-    returns: Any
+    receipt: Receipt
+    returns: tuple[Return, ...]
     expect: Mapping[str, object]
 
 
@@ -150,7 +148,7 @@ def parse(raw: object, path: str = "") -> Rulebook:
     larger document, for the paths of the faults. Source: rulebook.md §2 to §4.
     """
     walk = Walk()
-    values = walk.fields(raw, path, _RULEBOOK)
+    values = walk.fields(raw, path, RULEBOOK)
     walk.unique(names_at(raw, path, "rules"))
     walk.unique(names_at(raw, path, "groups"))
     _check_groups(walk, raw, path)
@@ -172,82 +170,129 @@ _KEY_STAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 _GROUPED_EARN_EFFECT = "earn_percent"
 _EFFECTS_WITHOUT_ITEMS = ("bundle", "buy_get", "round_down")
+_STAGES_AFTER_REDEEM = ("earn", "reward")
 
 
-def _rule(walk: Walk, raw: object, path: str) -> Any:
+def _read_rule(walk: Walk, raw: object, path: Path) -> Any:
     stage, effect_type = _peek(raw, "stage"), _peek(_get(raw, "effect"), "type")
-    misplaced = _misplaced(stage, effect_type)
-    keys = {name: key for name, key in _RULE.items() if name not in misplaced}
+    stage = stage if stage in STAGES else None
+    shape = EFFECTS.get(effect_type) if effect_type is not None else None
+    keys, misplaced = _keys_of(stage, effect_type if shape is not None else None)
     before = walk.fault_count
     values = walk.fields(raw, path, keys, misplaced)
-    belongs_to = stage_of_effect(effect_type) if effect_type else None
-    if belongs_to and stage in STAGES and stage != belongs_to:
+    if stage is not None and shape is not None and shape.stage != stage:
         walk.fault(
-            at_key(at_key(path, "effect"), "type"),
+            ((path, "effect"), "type"),
             N_(
                 "effect {name} belongs to stage {belongs_to}, not {stage}",
                 name=effect_type,
-                belongs_to=belongs_to,
+                belongs_to=shape.stage,
                 stage=stage,
             ),
         )
-    values.pop("limit", None)
+    if stage is not None and stage not in _STAGES_AFTER_REDEEM:
+        _check_redeemed(walk, _get(raw, "when"), (path, "when"), stage)
     return Rule(**values) if walk.fault_count == before else None
 
 
-def _misplaced(stage: str | None, effect_type: str | None) -> dict[str, Text]:
-    """The keys that mean nothing in a rule of this stage with this effect, each with why."""
-    if stage not in STAGES:
-        return {}
+@cache
+def _keys_of(stage: str | None, effect_type: str | None) -> tuple[Keys, Mapping[str, Text]]:
+    """The keys a rule of this stage with this effect may have, and the others, each with why it may not."""
     without: dict[str, Text] = {}
-    for key, stages in _KEY_STAGES.items():
-        if stage not in stages:
-            without[key] = N_("has no meaning in stage {stage}; remove it", stage=stage)
-    if stage == "earn" and effect_type != _GROUPED_EARN_EFFECT:
-        if effect_type in EFFECTS or effect_type in UNSUPPORTED_EFFECTS:
+    if stage is not None:
+        for key, stages in _KEY_STAGES.items():
+            if stage not in stages:
+                without[key] = N_("has no meaning in stage {stage}; remove it", stage=stage)
+        if stage == "earn" and effect_type not in (None, _GROUPED_EARN_EFFECT):
             without["group"] = N_("has no meaning with effect {name}; remove it", name=effect_type)
-    elif stage not in GROUP_STAGES:
-        without["group"] = N_("has no meaning in stage {stage}; remove it", stage=stage)
-    if effect_type in _EFFECTS_WITHOUT_ITEMS:
-        without["items"] = N_("has no meaning with effect {name}; remove it", name=effect_type)
-    elif stage == "round":
-        without["items"] = N_("has no meaning in stage {stage}; remove it", stage=stage)
-    return without
+        elif stage not in GROUP_STAGES:
+            without["group"] = N_("has no meaning in stage {stage}; remove it", stage=stage)
+        if effect_type in _EFFECTS_WITHOUT_ITEMS:
+            without["items"] = N_("has no meaning with effect {name}; remove it", name=effect_type)
+        elif stage == "round":
+            without["items"] = N_("has no meaning in stage {stage}; remove it", stage=stage)
+    return _RULE.but(*without), MappingProxyType(without)
 
 
-def _stage(walk: Walk, raw: object, path: str) -> Any:
-    if raw in STAGES and raw not in SUPPORTED_STAGES:
-        walk.fault(path, N_("{what} {name} is not supported by this version", what=N_("stage"), name=raw))
-        return None
-    return walk.one_of(raw, path, SUPPORTED_STAGES, N_("stage"))
+def _check_redeemed(walk: Walk, raw: object, path: Path, stage: str | None) -> None:
+    """`redeemed` is known only once points were paid, so it stands in the last stages only (§3)."""
+    left: list[tuple[object, Path]] = [(raw, path)]
+    while left:
+        raw, path = left.pop()
+        kind, of = _peek(raw, "type"), _get(raw, "of")
+        if kind == "redeemed":
+            walk.fault(
+                (path, "type"),
+                N_(
+                    "redeemed belongs to stages {belongs_to}, not {stage}",
+                    belongs_to="earn, reward",
+                    stage=stage,
+                ),
+            )
+        elif kind == "not":
+            left.append((of, (path, "of")))
+        elif kind in ("all", "any") and isinstance(of, list):
+            left.extend((part, ((path, "of"), i)) for i, part in enumerate(of))
+
+
+def _rule_schema(of: Callable[[Kind], Schema]) -> Schema:
+    """The table, and for each stage its effects and the keys that have no meaning there."""
+    schema = _RULE.schema(of)
+    schema["allOf"] = [
+        {"if": _has("stage", {"const": stage}), "then": _stage_schema(stage)} for stage in STAGES
+    ] + [
+        {"if": _has("effect", _has("type", {"const": name})), "then": {"properties": {key: False}}}
+        for name, shape in EFFECTS.items()
+        for key in _keys_of(shape.stage, name)[1]
+        if key not in _keys_of(shape.stage, None)[1]
+    ]
+    return schema
+
+
+def _stage_schema(stage: str) -> Schema:
+    effects = [name for name, shape in EFFECTS.items() if shape.stage == stage]
+    without = _keys_of(stage, None)[1]
+    return {
+        "properties": {
+            "effect": {"properties": {"type": {"enum": effects}}},
+            **dict.fromkeys(without, False),
+        }
+    }
+
+
+def _has(key: str, value: Schema) -> Schema:
+    return {"required": [key], "properties": {key: value}}
 
 
 # -- groups ---------------------------------------------------------------------------------------
 
 
-def _check_groups(walk: Walk, raw: object, path: str) -> None:
+def _check_groups(walk: Walk, raw: object, path: Path) -> None:
     """Parents and memberships: the group is there, in the same stage, and hangs in no circle."""
     groups: dict[str, object] = {}
     for item in _items(raw, "groups"):
         name = _peek(item, "id")
         if name is not None:
             groups.setdefault(name, item)
+    known = list(groups)
     parents = {name: _peek(item, "parent") for name, item in groups.items()}
     circular = set(cycles(parents))
     for i, item in enumerate(_items(raw, "groups")):
-        place = at_key(at_item(at_key(path, "groups"), i), "parent")
-        _check_member(walk, item, "parent", place, groups)
+        place = (((path, "groups"), i), "parent")
+        _check_member(walk, item, "parent", place, groups, known)
         name = _peek(item, "id")
         if name in circular and groups[name] is item:
             walk.fault(place, N_("the group is its own ancestor; break the circle of parents"))
         elif name is not None and not circular and _depth(name, parents) > MAX_DEPTH:
             walk.fault(place, N_("nested deeper than {depth} levels; make it flatter", depth=MAX_DEPTH))
     for i, item in enumerate(_items(raw, "rules")):
-        place = at_key(at_item(at_key(path, "rules"), i), "group")
-        _check_member(walk, item, "group", place, groups)
+        place = (((path, "rules"), i), "group")
+        _check_member(walk, item, "group", place, groups, known)
 
 
-def _check_member(walk: Walk, item: object, key: str, place: str, groups: Mapping[str, object]) -> None:
+def _check_member(
+    walk: Walk, item: object, key: str, place: Path, groups: Mapping[str, object], known: list[str]
+) -> None:
     name = _peek(item, key)
     if name is None:
         return
@@ -257,7 +302,7 @@ def _check_member(walk: Walk, item: object, key: str, place: str, groups: Mappin
             N_(
                 "there is no group {name}; {hint}",
                 name=walk.shown(name),
-                hint=did_you_mean(name, list(groups)),
+                hint=did_you_mean(name, known),
             ),
         )
         return
@@ -298,67 +343,73 @@ def _items(raw: object, key: str) -> list[object]:
 # -- the rest of the document ---------------------------------------------------------------------
 
 
-def _version(known: int, what: Text) -> Any:
-    def read(walk: Walk, raw: object, path: str) -> object:
-        if type(raw) is not int or raw != known:
-            walk.fault(path, N_("this version knows {what} {known} only; update it", what=what, known=known))
-        return raw
-
-    return read
-
-
-def _expect(walk: Walk, raw: object, path: str) -> Any:
+def _read_expect(walk: Walk, raw: object, path: Path) -> Any:
     """Any part of a quote: free shape, but of JSON that the law allows."""
-    for fault in faults_of(walk.object_at(raw, path), path):
+    for fault in faults_of(walk.object_at(raw, path), written(path)):
         walk.fault(fault.path, fault.text)
     return raw
 
 
+_expect = Kind(_read_expect, lambda _: {"type": "object"})
 _policy = choice(N_("policy"), *POLICIES)
-_SETTINGS: Keys = {
-    "no_discount": Key(selector),
-    "no_redeem": Key(selector),
-    "no_earn": Key(selector),
-    "max_line_discount_bp": Key(whole()),
-    "policy": Key(record(dict, {stage: Key(_policy, default="best") for stage in GROUP_STAGES}), default={}),
-}
-_GROUP: Keys = {
-    "id": Key(ident, required=True),
-    "stage": Key(choice(N_("stage of a group"), *GROUP_STAGES), required=True),
-    "parent": Key(ident),
-    "policy": Key(_policy, default="best"),
-    "priority": Key(whole(at_least=None), default=100),
-}
-_RULE: Keys = {
-    "id": Key(ident, required=True),
-    "title": Key(title, default=""),
-    "enabled": Key(flag, default=True),
-    "stage": Key(_stage, required=True),
-    "priority": Key(whole(at_least=None), default=100),
-    "group": Key(ident),
-    "when": Key(condition),
-    "items": Key(selector),
-    "effect": Key(effect, required=True),
-    "cap": Key(whole()),
-    "limit": Key(whole(at_least=1)),
-    "over_sets": Key(flag, default=False),
-    "fresh": Key(flag, default=False),
-}
-_TEST: Keys = {
-    "title": Key(title, default=""),
-    "receipt": Key(read_receipt, required=True),
-    "returns": Key(read_returns, default=()),
-    "expect": Key(_expect, required=True),
-}
-_RULEBOOK: Keys = {
-    "format": Key(_version(FORMAT, N_("format")), required=True),
-    "semantics": Key(_version(SEMANTICS, N_("semantics")), default=SEMANTICS),
-    "id": Key(ident, required=True),
-    "seq": Key(whole(), required=True),
-    "currency": Key(currency, default="RUB"),
-    "settings": Key(record(Settings, _SETTINGS), default=Settings()),
-    "groups": Key(list_of(record(Group, _GROUP), at_most=MAX_RULES), default=()),
-    "rules": Key(list_of(_rule, at_most=MAX_RULES), required=True),
-    "tests": Key(list_of(record(RulebookTest, _TEST)), default=()),
-    "draw_commitment": Key(sha256_hex),
-}
+_SETTINGS = Keys(
+    {
+        "no_discount": Key(selector),
+        "no_redeem": Key(selector),
+        "no_earn": Key(selector),
+        "max_line_discount_bp": Key(whole()),
+        "policy": Key(
+            record(dict, Keys({stage: Key(_policy, default="best") for stage in GROUP_STAGES})), default={}
+        ),
+    }
+)
+_GROUP = Keys(
+    {
+        "id": Key(ident, required=True),
+        "stage": Key(choice(N_("stage of a group"), *GROUP_STAGES), required=True),
+        "parent": Key(ident),
+        "policy": Key(_policy, default="best"),
+        "priority": Key(whole(at_least=None), default=100),
+    }
+)
+_RULE = Keys(
+    {
+        "id": Key(ident, required=True),
+        "title": Key(title, default=""),
+        "enabled": Key(flag, default=True),
+        "stage": Key(choice(N_("stage"), *STAGES), required=True),
+        "priority": Key(whole(at_least=None), default=100),
+        "group": Key(ident),
+        "when": Key(condition),
+        "items": Key(selector),
+        "effect": Key(effect, required=True),
+        "cap": Key(whole()),
+        "limit": Key(whole(at_least=1)),
+        "over_sets": Key(flag, default=False),
+        "fresh": Key(flag, default=False),
+    }
+)
+rule_kind = Kind(_read_rule, _rule_schema, "rule")
+_TEST = Keys(
+    {
+        "title": Key(title, default=""),
+        "receipt": Key(receipt_kind, required=True),
+        "returns": Key(returns_kind, default=()),
+        "expect": Key(_expect, required=True),
+    }
+)
+RULEBOOK = Keys(
+    {
+        "format": Key(constant(FORMAT, N_("format")), required=True),
+        "semantics": Key(constant(SEMANTICS, N_("semantics")), default=SEMANTICS),
+        "id": Key(ident, required=True),
+        "seq": Key(whole(), required=True),
+        "currency": Key(currency, default="RUB"),
+        "settings": Key(record(Settings, _SETTINGS), default=Settings()),
+        "groups": Key(list_of(record(Group, _GROUP), at_most=MAX_RULES), default=()),
+        "rules": Key(list_of(rule_kind, at_most=MAX_RULES), required=True),
+        "tests": Key(list_of(record(RulebookTest, _TEST)), default=()),
+        "draw_commitment": Key(sha256_hex),
+    }
+)
+"""The table of the whole document; `loyalty/schema.py` publishes it."""

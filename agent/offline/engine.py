@@ -39,8 +39,8 @@ class InForce:
     compiled: index.Compiled
 
     def price(self, receipt: Mapping[str, Any]) -> dict[str, Any]:
-        """The quote of a receipt in the engine's JSON form. Raises loyalty.faults.Refused."""
-        return engine.quote(self.compiled, receipts.parse(receipt)).to_builtins()
+        """The quote of an open sale in the engine's JSON form, without draws. Raises loyalty.faults.Refused."""
+        return engine.quote(self.compiled, receipts.parse(receipt), upto_earn=True).to_builtins()
 
     @property
     def catalog_version(self) -> int:

@@ -1,50 +1,52 @@
 """The earn stage: points for the sale (rulebook.md §4, "earn").
 
-Every line has an exact value under every rule, kept as a whole numerator over
-10,000 (base in kopecks × basis points), never rounded. The tree of groups
-chooses per line among these values. Only then each rule's values are added up
-over the lines and rounded down, once, to whole units; then its cap holds.
+Every line has an exact value under every percent, kept as a whole numerator
+over a million (base in kopecks × basis points × multiplier in hundredths),
+never rounded. The tree of groups chooses per line among these values, the
+line's greatest multiplier multiplies what was chosen. Only then each rule's
+values are added up over the lines and rounded down, once, to whole units; then
+its cap holds. Fixed points and points for every so many roubles stand outside
+groups and multipliers.
+
+A return runs the same count again over what is left of the sale.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
-from loyalty.index import Node, rules_in
-from loyalty.money import BP, down_to
-from loyalty.rulebook import Rule
+from loyalty.clauses import Clause, EarnPlan, Node
+from loyalty.effects import Base, EarnEvery, EarnFixed, EarnMultiplier, EarnPercent
+from loyalty.money import BP, down_to, full_times
 from loyalty.stages.policy import winner
-from loyalty.stages.pricing import EarnedLot, PricedLine, Pricing, hits
-from loyalty.vocabulary import EarnPercent
+from loyalty.stages.pricing import EarnedLot, PricedLine, Pricing
 
-Values = list[tuple[Rule, int]]
-"""What rules give one line, in ten-thousandths of a hundredth of a point; every value is positive."""
+Values = list[tuple[Clause, int]]
+"""What percents give one line, in ten-thousandths of a hundredth of a point; every value is positive."""
+
+PLAIN_X100 = 100
+"""The multiplier of a line for which there is none."""
 
 
 def run(pricing: Pricing) -> None:
     """Count the points the customer earns, and the lots they come as."""
     if pricing.receipt.customer is None:
         return
-    tree = pricing.compiled.earn
-    live = pricing.live_in(tree)
-    if not live:
-        return
-    values: dict[str, int] = {}
-    excluded = pricing.settings.no_earn
-    for line in pricing.lines:
-        if excluded is None or not hits(excluded, line):
-            for rule, value in _values(tree, line, live):
-                values[rule.id] = values.get(rule.id, 0) + value
+    count = count_points(pricing)
+    pricing.multiplied = count.multiplied
+    for clause, points in count.points():
+        effect = clause.effect
+        assert isinstance(effect, EarnPercent | EarnFixed | EarnEvery)
+        pricing.earned[clause.id] = points
+        add_lot(pricing, clause, points, effect.delay_days, effect.ttl_days)
 
-    for rule in sorted(rules_in(tree), key=lambda rule: rule.order):
-        effect = _effect(rule)
-        points = down_to(values.get(rule.id, 0) // BP, effect.unit)
-        if rule.cap is not None:
-            points = min(points, rule.cap)
-        if points > 0:
-            active_from, expires_at = life(pricing.receipt.wall_clock, effect.delay_days, effect.ttl_days)
-            pricing.earned[rule.id] = points
-            pricing.earned_lots.append(EarnedLot(rule.id, points, active_from, expires_at))
+
+def add_lot(pricing: Pricing, clause: Clause, points: int, delay_days: int, ttl_days: int | None) -> None:
+    """The points of a rule become a lot of their own."""
+    active_from, expires_at = life(pricing.receipt.wall_clock, delay_days, ttl_days)
+    pricing.earned_lots.append((clause.number, EarnedLot(clause.id, points, active_from, expires_at)))
 
 
 def life(now: datetime, delay_days: int, ttl_days: int | None) -> tuple[datetime, datetime | None]:
@@ -61,29 +63,99 @@ def _midnight(now: datetime, days: int) -> datetime:
     return datetime.combine(now.date() + timedelta(days=days), time.min)
 
 
-def _values(node: Node, line: PricedLine, live: frozenset[str]) -> Values:
+@dataclass(slots=True)
+class Count:
+    """What rules have come to over the lines seen so far.
+
+    `values` of percents in millionths of a hundredth, `bases` in kopecks of rules that count full
+    sums, `fixed` the rules whose goods were met; `multiplied` the multipliers by earning rule.
+    """
+
+    values: dict[Clause, int] = field(default_factory=dict)
+    bases: dict[Clause, int] = field(default_factory=dict)
+    fixed: set[Clause] = field(default_factory=set)
+    multiplied: dict[str, set[str]] = field(default_factory=dict)
+
+    def points(self) -> list[tuple[Clause, int]]:
+        """(rule, points above 0), in order."""
+        found: list[tuple[Clause, int]] = []
+        for clause in sorted({*self.values, *self.bases, *self.fixed}, key=lambda clause: clause.number):
+            points = self._points(clause)
+            if clause.cap is not None:
+                points = min(points, clause.cap)
+            if points > 0:
+                found.append((clause, points))
+        return found
+
+    def _points(self, clause: Clause) -> int:
+        match clause.effect:
+            case EarnPercent(unit=unit):
+                return down_to(full_times(self.values[clause], BP * PLAIN_X100), unit)
+            case EarnEvery(every_minor, points):
+                return full_times(self.bases[clause], every_minor) * points
+            case EarnFixed(points):
+                return points
+        raise AssertionError(clause.effect)
+
+
+def count_points(pricing: Pricing) -> Count:
+    """Run the rules of the stage over the lines as they stand in `pricing`."""
+    shown, shown_unnamed = pricing.shown, pricing.shown_to_unnamed("earn")
+    lines = [line for line in pricing.lines if not line.shelf.no_earn]
+    plans = [line.shelf.earn.plan(shown, shown_unnamed) for line in lines]
+    dead = pricing.dead_among(clause for plan in plans for clause in plan.tested)
+    count = Count()
+    for line, plan in zip(lines, plans, strict=True):
+        _count_line(count, plan, line, dead)
+    return count
+
+
+def _count_line(count: Count, plan: EarnPlan, line: PricedLine, dead: frozenset[Clause]) -> None:
+    multiplier = _multiplier(plan.multipliers, dead)
+    x100 = multiplier.effect.x100 if multiplier is not None else PLAIN_X100  # type: ignore[union-attr]
+    for clause, value in _values(plan.root, line, dead):
+        count.values[clause] = count.values.get(clause, 0) + value * x100
+        if multiplier is not None:
+            count.multiplied.setdefault(clause.id, set()).add(multiplier.id)
+    for clause in plan.outside:
+        if clause in dead:
+            continue
+        if isinstance(clause.effect, EarnEvery):
+            count.bases[clause] = count.bases.get(clause, 0) + base_of(line, clause.effect.on)
+        else:
+            count.fixed.add(clause)
+
+
+def _multiplier(multipliers: Iterable[Clause], dead: frozenset[Clause]) -> Clause | None:
+    """The largest live multiplier of a line; of equals the earlier one."""
+    chosen, greatest = None, -1
+    for clause in multipliers:
+        assert isinstance(clause.effect, EarnMultiplier)
+        if clause.effect.x100 > greatest and clause not in dead:
+            chosen, greatest = clause, clause.effect.x100
+    return chosen
+
+
+def _values(node: Node, line: PricedLine, dead: frozenset[Clause]) -> Values:
     """What a node gives one line; a chain is a sum here, for nothing is taken from any base."""
-    if isinstance(node, Rule):
-        value = _value(node, line) if node.id in live and hits(node.items, line) else 0
+    if isinstance(node, Clause):
+        assert isinstance(node.effect, EarnPercent)
+        value = 0 if node in dead else base_of(line, node.effect.on) * node.effect.bp
         return [(node, value)] if value > 0 else []
-    offers = [_values(child, line, live) for child in node.children]
+    if len(node.children) == 1:
+        return _values(node.children[0], line, dead)
+    offers = [_values(child, line, dead) for child in node.children]
     if node.policy in ("sum", "chain"):
         return [part for offer in offers for part in offer]
     return winner(node.policy, offers, lambda offer: sum(value for _, value in offer)) or []
 
 
-def _value(rule: Rule, line: PricedLine) -> int:
-    effect = _effect(rule)
-    match effect.on:
+def base_of(line: PricedLine, on: Base) -> int:
+    """What earning counts on, in kopecks."""
+    match on:
         case "paid":
-            base = line.net_minor
+            return line.net_minor
         case "before_redeem":
-            base = line.before_redeem_minor
+            return line.before_redeem_minor
         case "list":
-            base = line.list_minor
-    return base * effect.bp
-
-
-def _effect(rule: Rule) -> EarnPercent:
-    assert isinstance(rule.effect, EarnPercent)  # the parser lets no other effect into this stage
-    return rule.effect
+            return line.list_minor

@@ -11,50 +11,83 @@ chain may be counted on less than was really given. The law says so.
 
 from __future__ import annotations
 
-from loyalty.index import Node
-from loyalty.money import amount_of, percent_of
-from loyalty.rulebook import Rule
-from loyalty.stages.policy import winner
-from loyalty.stages.pricing import PricedLine, Pricing, hits
-from loyalty.vocabulary import AmountOff, Percent
+from collections.abc import Sequence
 
-Offer = list[tuple[Rule, int]]
+from loyalty.clauses import Clause, Node
+from loyalty.effects import AmountOff, Percent, UnitPrice
+from loyalty.money import THOUSANDTHS, amount_of, percent_of
+from loyalty.stages.policy import winner
+from loyalty.stages.pricing import PricedLine, Pricing
+
+Offer = list[tuple[Clause, int]]
 """Contributions in the order in which they are clipped and booked; every amount is positive."""
 
 
 def run(pricing: Pricing) -> None:
     """Give the line discounts of all lines."""
-    tree = pricing.compiled.line
-    live = pricing.live_in(tree)
-    if not live:
-        return
-    cap_left: dict[str, int] = {}
-    for line in pricing.lines:
-        visit = _Visit(line, live, cap_left)
-        for rule, amount in visit.offer(tree, taken=0):
-            given = min(amount, line.room_minor)
-            line.take(rule, given)
-            if rule.cap is not None:
-                cap_left[rule.id] = cap_left.get(rule.id, rule.cap) - given
+    shown, shown_unnamed = pricing.shown, pricing.shown_to_unnamed("line")
+    plans = [line.shelf.line.plan(shown, shown_unnamed) for line in pricing.lines]
+    dead = pricing.dead_among(clause for plan in plans for clause in plan.tested)
+    cap_left: dict[Clause, int] = {}
+    for line, plan in zip(pricing.lines, plans, strict=True):
+        room = line.net_minor - line.floor_minor
+        if room <= 0:
+            continue
+        if plan.percents:
+            _best_percent(plan.percents, line, room)
+        elif plan.root.children:
+            offer = _Visit(line, room, dead, cap_left).offer(plan.root, taken=0)
+            for clause, amount in offer:
+                given = min(amount, line.net_minor - line.floor_minor)
+                line.take(clause.id, given)
+                if clause.cap is not None:
+                    cap_left[clause] = cap_left.get(clause, clause.cap) - given
+
+
+def _best_percent(percents: Sequence[tuple[Clause, int]], line: PricedLine, room: int) -> None:
+    """The greatest percent wins; of those that come to the same on this line, the earliest is booked.
+
+    They rise from first to last, so it is enough to go back from the last while nothing is lost.
+    """
+    base = outside_sets(line)
+    most = min(base, room)
+    best, chosen = 0, None
+    for clause, bp in reversed(percents):
+        amount = min(percent_of(base, bp), most)
+        if amount < best or amount == 0:
+            break
+        best, chosen = amount, clause
+    if chosen is not None:
+        line.take(chosen.id, best)
+
+
+def outside_sets(line: PricedLine) -> int:
+    """What the part of the line outside set applications costs; the whole line where there are none."""
+    if not line.pieces_in_sets:
+        return line.net_minor
+    return amount_of(line.unit_price_minor, line.quantity - line.pieces_in_sets * THOUSANDTHS)
 
 
 class _Visit:
     """What the tree offers one line."""
 
-    __slots__ = ("base", "cap_left", "fresh", "line", "live", "room")
+    __slots__ = ("cap_left", "dead", "fresh", "line", "outside", "room", "whole")
 
-    def __init__(self, line: PricedLine, live: frozenset[str], cap_left: dict[str, int]) -> None:
+    def __init__(
+        self, line: PricedLine, room: int, dead: frozenset[Clause], cap_left: dict[Clause, int]
+    ) -> None:
         self.line = line
-        self.live = live
+        self.room = room
+        self.dead = dead
         self.cap_left = cap_left
-        self.base = line.net_minor  # the whole line: with no sets there is nothing outside or inside
-        self.room = line.room_minor
-        self.fresh = not line.discounted
+        self.fresh = not line.discounts
+        self.whole = (line.net_minor, line.quantity)
+        self.outside = (outside_sets(line), line.quantity - line.pieces_in_sets * THOUSANDTHS)
 
     def offer(self, node: Node, taken: int) -> Offer:
         """The contributions of a node on the base less what a chain above it `taken`."""
-        if isinstance(node, Rule):
-            amount = self._amount(node, max(0, self.base - taken))
+        if isinstance(node, Clause):
+            amount = self._amount(node, taken)
             return [(node, amount)] if amount > 0 else []
         if node.policy == "sum":
             return [part for child in node.children for part in self.offer(child, taken)]
@@ -68,19 +101,23 @@ class _Visit:
         offers = [self.offer(child, taken) for child in node.children]
         return winner(node.policy, offers, lambda offer: min(self.room, _total(offer))) or []
 
-    def _amount(self, rule: Rule, base: int) -> int:
-        """What one rule gives on `base`, within [0, base] and what is left of its cap."""
-        if rule.id not in self.live or not hits(rule.items, self.line) or (rule.fresh and not self.fresh):
+    def _amount(self, clause: Clause, taken: int) -> int:
+        """What one rule gives, within its base and what is left of its cap."""
+        if clause in self.dead or (clause.fresh and not self.fresh):
             return 0
-        match rule.effect:
+        base, quantity = self.whole if clause.over_sets else self.outside
+        base = max(0, base - taken)
+        match clause.effect:
             case Percent(bp):
                 amount = percent_of(base, bp)
             case AmountOff(amount_minor):
-                amount = amount_of(amount_minor, self.line.quantity)
+                amount = amount_of(amount_minor, quantity)
+            case UnitPrice(price_minor):
+                amount = base - amount_of(price_minor, quantity)
             case _:  # the parser lets no other effect into this stage
-                raise AssertionError(rule.effect)
+                raise AssertionError(clause.effect)
         amount = min(amount, base)
-        return amount if rule.cap is None else min(amount, self.cap_left.get(rule.id, rule.cap))
+        return amount if clause.cap is None else min(amount, self.cap_left.get(clause, clause.cap))
 
 
 def _total(offer: Offer) -> int:

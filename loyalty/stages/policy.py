@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from loyalty.vocabulary import Policy
+from loyalty.rulebook import Policy
 
 Alternative = TypeVar("Alternative")
 

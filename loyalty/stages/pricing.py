@@ -8,16 +8,17 @@ through `take` and `redeem` and nothing else, so that at every moment
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from loyalty.index import Compiled, Facts, Node, rules_in
+from loyalty.clauses import Clause
+from loyalty.gates import shown_by
+from loyalty.index import Compiled, Shelf
 from loyalty.money import amount_of, least_amount_of, percent_within
-from loyalty.receipt import Line, Receipt
-from loyalty.rulebook import Rule, Settings
+from loyalty.receipt import Lot, Receipt
+from loyalty.selectors import Selector, Token
 from loyalty.stages.conditions import holds
-from loyalty.vocabulary import Selector, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +31,46 @@ class EarnedLot:
     expires_at: datetime | None
 
 
-@dataclass(slots=True)
 class PricedLine:
-    """One line of the receipt on its way; all amounts in kopecks."""
+    """One line of the receipt on its way; all amounts in kopecks.
 
-    id: str
-    tokens: frozenset[Token]
-    price_minor: int
-    quantity: int
-    list_minor: int
-    least_minor: int
-    """The line at its minimum price, rounded up; may be above `list_minor`."""
-    floor_minor: int
-    net_minor: int
-    no_discount: bool
-    before_redeem_minor: int = 0
-    redeemed: int = 0
-    discounts: dict[str, int] = field(default_factory=dict)
+    `least_minor` is the line at its minimum price, rounded up, and may be above the list amount.
+    `pieces_in_sets` counts the units that set rules used.
+    """
+
+    __slots__ = (
+        "discounts", "floor_minor", "id", "least_minor", "list_minor", "net_minor", "pieces_in_sets",
+        "quantity", "redeemed", "shelf", "unit_price_minor",
+    )  # fmt: skip
+
+    def __init__(self, id_: str, shelf: Shelf, quantity: int, max_discount_bp: int | None) -> None:
+        self.id = id_
+        self.shelf = shelf
+        self.quantity = quantity
+        self.unit_price_minor = shelf.price_minor
+        self.list_minor = self.net_minor = list_minor = amount_of(shelf.price_minor, quantity)
+        self.discounts: dict[str, int] = {}
+        self.redeemed = 0
+        self.pieces_in_sets = 0
+        self.least_minor = least = least_amount_of(shelf.min_price_minor, quantity)
+        if shelf.no_discount:
+            self.floor_minor = list_minor
+        else:
+            self.floor_minor = min(least, list_minor)
+            if max_discount_bp is not None:
+                bound = list_minor - percent_within(list_minor, max_discount_bp)
+                self.floor_minor = max(self.floor_minor, bound)
 
     @property
-    def room_minor(self) -> int:
-        """What discounts may still take from the line."""
-        return self.net_minor - self.floor_minor
+    def before_redeem_minor(self) -> int:
+        """What was left to pay before points paid."""
+        return self.net_minor + self.redeemed
 
-    @property
-    def discounted(self) -> bool:
-        """Whether any discount has been given on the line."""
-        return bool(self.discounts)
-
-    def take(self, rule: Rule, amount_minor: int) -> None:
-        """Book a discount of `rule`; amounts of 0 leave no trace."""
+    def take(self, rule: str, amount_minor: int) -> None:
+        """Book a discount; amounts of 0 leave no trace."""
         if amount_minor:
             self.net_minor -= amount_minor
-            self.discounts[rule.id] = self.discounts.get(rule.id, 0) + amount_minor
+            self.discounts[rule] = self.discounts.get(rule, 0) + amount_minor
 
     def redeem(self, points: int) -> None:
         """Pay a part of the line with points."""
@@ -71,64 +79,86 @@ class PricedLine:
 
 
 class Pricing:
-    """A compiled rulebook, a receipt, and what the stages have found so far."""
+    """A compiled rulebook, a receipt, and what the stages have found so far.
 
-    __slots__ = ("compiled", "earned", "earned_lots", "lines", "lots_used", "receipt", "settings")
+    `redeemer` is the rule by which points paid, `multiplied` the multipliers that worked on each
+    earning rule: both matter to coupons. `sets` are (rule, total) in the order of signatures.
+    """
 
-    def __init__(self, compiled: Compiled, receipt: Receipt) -> None:
+    __slots__ = (
+        "_measures", "compiled", "day_key", "earned", "earned_lots", "grants", "large_sets", "lines",
+        "lots_used", "multiplied", "receipt", "redeemed", "redeemer", "rewards", "season", "sets", "settings",
+        "shown",
+    )  # fmt: skip
+
+    def __init__(self, compiled: Compiled, receipt: Receipt, day_key: bytes | None = None) -> None:
         self.compiled = compiled
         self.settings = compiled.rulebook.settings
         self.receipt = receipt
-        self.lines = [_line(line, compiled.facts(line.sku), self.settings) for line in receipt.lines]
-        self.lots_used: list[tuple[str, int]] = []
+        self.day_key = day_key
+        self.season = season = compiled.season(receipt)
+        self.shown: frozenset[Token] = shown_by(receipt)
+        max_discount_bp = self.settings.max_line_discount_bp
+        shelf = season.shelf
+        self.lines = [
+            PricedLine(line.id, shelf(line.sku, line.price_minor), line.quantity, max_discount_bp)
+            for line in receipt.lines
+        ]
+        self.sets: list[tuple[str, int]] = []
+        self.large_sets: list[tuple[str, ...]] = []
+        self.redeemed = 0
+        self.redeemer: Clause | None = None
+        self.lots_used: list[tuple[Lot, int]] = []
         self.earned: dict[str, int] = {}
-        self.earned_lots: list[EarnedLot] = []
+        self.multiplied: dict[str, set[str]] = {}
+        self.earned_lots: list[tuple[int, EarnedLot]] = []
+        self.rewards: dict[str, int] = {}
+        self.grants: list[dict[str, object]] = []
+        self._measures: dict[tuple[str, Selector | None], int] = {}
 
-    def live(self, rules: Iterable[Rule]) -> frozenset[str]:
-        """The ids of the rules whose `when` holds now; a stage asks this once, when it begins."""
-        return frozenset(rule.id for rule in rules if rule.when is None or holds(rule.when, self))
+    def begin(self) -> None:
+        """A stage begins: conditions look at the amounts of this moment."""
+        self._measures.clear()
 
-    def live_in(self, tree: Node) -> frozenset[str]:
-        """The same for all rules of a tree."""
-        return self.live(rules_in(tree))
+    def begin_with(self, lines: list[PricedLine]) -> None:
+        """A stage begins again over other lines; what the receipt shows stays."""
+        self.lines = lines
+        self._measures = {}
 
-    def matching(self, selector: Selector | None) -> Iterator[PricedLine]:
+    def lives(self, clause: Clause) -> bool:
+        """Whether what is left of a rule's condition holds now; a stage asks when it begins."""
+        return clause.test is None or holds(clause.test, self)
+
+    def everywhere(self, stage: str) -> list[Clause]:
+        """The live rules of a stage that are not asked line by line, in order."""
+        return [clause for clause in self.season.everywhere(stage, self.shown) if self.lives(clause)]
+
+    def shown_to_unnamed(self, stage: str) -> frozenset[Token]:
+        """Of the tokens shown, those that matter to rules which name no goods."""
+        return self.shown & self.compiled.unnamed[stage].tokens
+
+    def dead_among(self, clauses: Iterable[Clause]) -> frozenset[Clause]:
+        """Of these rules those whose condition does not hold now."""
+        return frozenset(clause for clause in set(clauses) if not self.lives(clause))
+
+    # -- what conditions measure ------------------------------------------------------------------
+
+    def measure(self, what: str, of: Selector | None) -> int:
+        """`net` or `list` kopecks, `quantity` thousandths or `distinct` skus of the lines that `of` means."""
+        key = (what, of)
+        value = self._measures.get(key)
+        if value is None:
+            value = self._measures[key] = _MEASURES[what](self.meant(of))
+        return value
+
+    def meant(self, of: Selector | None) -> Iterator[PricedLine]:
         """The lines a selector means; all of them without a selector."""
-        for line in self.lines:
-            if hits(selector, line):
-                yield line
+        return (line for line in self.lines if line.shelf.is_meant(of))
 
 
-def hits(selector: Selector | None, line: PricedLine) -> bool:
-    """Whether a rule's `items` mean this line; a rule without `items` means every line."""
-    return selector is None or selector.hits(line.tokens, line.price_minor)
-
-
-def total_net(lines: Sequence[PricedLine]) -> int:
-    """What is left to pay on these lines."""
-    return sum(line.net_minor for line in lines)
-
-
-def _line(line: Line, facts: Facts, settings: Settings) -> PricedLine:
-    """The line as it enters the first stage: at list, with its floor (§4)."""
-    list_minor = amount_of(line.price_minor, line.quantity)
-    least_minor = least_amount_of(facts.min_price_minor, line.quantity)
-    floor_minor = min(least_minor, list_minor)
-    no_discount = settings.no_discount is not None and settings.no_discount.hits(
-        facts.tokens, line.price_minor
-    )
-    if no_discount:
-        floor_minor = list_minor
-    elif settings.max_line_discount_bp is not None:
-        floor_minor = max(floor_minor, list_minor - percent_within(list_minor, settings.max_line_discount_bp))
-    return PricedLine(
-        id=line.id,
-        tokens=facts.tokens,
-        price_minor=line.price_minor,
-        quantity=line.quantity,
-        list_minor=list_minor,
-        least_minor=least_minor,
-        floor_minor=floor_minor,
-        net_minor=list_minor,
-        no_discount=no_discount,
-    )
+_MEASURES: Mapping[str, Callable[[Iterable[PricedLine]], int]] = {
+    "net": lambda lines: sum(line.net_minor for line in lines),
+    "list": lambda lines: sum(line.list_minor for line in lines),
+    "quantity": lambda lines: sum(line.quantity for line in lines),
+    "distinct": lambda lines: len({line.shelf.sku for line in lines}),
+}

@@ -3,93 +3,178 @@
 A rule looks at the base amounts of its eligible lines, finds one discount D,
 and shares it out by those bases within what each line has above its floor.
 The base is what the parent of the rule hands down: the amounts when the stage
-began, or, in a chain, the amounts at that moment. Competing rules are tried
-out, and compared by what they would really give after capacities.
+began, or, in a chain, the amounts at that moment. Competing rules are compared
+by what they would really give after capacities; where that is known without
+sharing out, nothing is shared out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from loyalty.index import Node
-from loyalty.money import distribute, distribute_clipped, percent_of
-from loyalty.rulebook import Rule
+from loyalty.clauses import Branch, Clause, Node
+from loyalty.effects import ReceiptAmount, ReceiptEvery, ReceiptPercent, ReceiptSteps
+from loyalty.money import distribute, distribute_clipped, full_times, percent_of
 from loyalty.stages.policy import winner
-from loyalty.stages.pricing import PricedLine, Pricing, hits
-from loyalty.vocabulary import ReceiptAmount, ReceiptPercent
+from loyalty.stages.pricing import PricedLine, Pricing
 
-Gift = list[tuple[Rule, list[int]]]
-"""What rules give, in order: kopecks for each line of the receipt."""
+Gift = list[tuple[Clause, list[tuple[int, int]]]]
+"""What rules give, in order: (position of the line, kopecks above 0)."""
 
 
 def run(pricing: Pricing) -> None:
     """Give the discounts on the receipt."""
-    tree = pricing.compiled.receipt
-    live = pricing.live_in(tree)
-    if not live:
+    everywhere = pricing.everywhere("receipt")
+    hit = _hit_by_items(pricing)
+    clauses = sorted([*everywhere, *(clause for clause in hit if pricing.lives(clause))], key=_number)
+    if not clauses:
         return
+    tree = pricing.compiled.groups["receipt"].tree(clauses)
     net = [line.net_minor for line in pricing.lines]
-    for rule, shares in _Stage(pricing.lines, live).gift(tree, net, net):
-        for line, share in zip(pricing.lines, shares, strict=True):
-            line.take(rule, share)
+    for clause, shares in _Stage(pricing.lines, hit).gift(tree, net, net):
+        for i, share in shares:
+            pricing.lines[i].take(clause.id, share)
+
+
+def _hit_by_items(pricing: Pricing) -> dict[Clause, list[int]]:
+    """The positions of the lines that the `items` of rules mean."""
+    shown, shown_unnamed = pricing.shown, pricing.shown_to_unnamed("receipt")
+    hit: dict[Clause, list[int]] = {}
+    for i, line in enumerate(pricing.lines):
+        for clause in line.shelf.receipt.plan(shown, shown_unnamed):
+            hit.setdefault(clause, []).append(i)
+    return hit
+
+
+def asked(clause: Clause, base: int) -> tuple[int, bool]:
+    """(D before anything limits it, does it spill) of a rule on a base in kopecks."""
+    match clause.effect:
+        case ReceiptPercent(bp, spill):
+            return percent_of(base, bp), spill
+        case ReceiptAmount(amount_minor, spill):
+            return amount_minor, spill
+        case ReceiptEvery(every_minor, amount_minor, times, spill):
+            full = full_times(base, every_minor)
+            return (full if times is None else min(full, times)) * amount_minor, spill
+        case ReceiptSteps(steps, spill_of_all):
+            reached = [step for step in steps if step.least_minor <= base]
+            if not reached:
+                return 0, True
+            step = max(reached, key=lambda step: step.least_minor)
+            if step.bp is not None:
+                return percent_of(base, step.bp), bool(spill_of_all)
+            return step.amount_minor or 0, spill_of_all is not False
+    raise AssertionError(clause.effect)  # the parser lets no other effect into this stage
+
+
+class _Pool:
+    """The lines that one rule may work on, with their weights and capacities."""
+
+    __slots__ = ("base", "capacities", "capacity", "clips", "lines", "weights")
+
+    def __init__(
+        self, lines: Sequence[int], base: Sequence[int], net: Sequence[int], floors: Sequence[int]
+    ) -> None:
+        self.lines = lines
+        self.weights = [base[i] for i in lines]
+        self.capacities = [net[i] - floors[i] for i in lines]
+        self.base = sum(self.weights)
+        self.capacity = sum(c for w, c in zip(self.weights, self.capacities, strict=True) if w > 0)
+        self.clips = any(c < w for w, c in zip(self.weights, self.capacities, strict=True))
+
+    def discount(self, clause: Clause) -> tuple[int, bool]:
+        """(D within base and cap, does it spill)."""
+        amount, spill = asked(clause, self.base)
+        amount = min(amount, self.base)
+        return (amount if clause.cap is None else min(amount, clause.cap)), spill
+
+    def worth(self, clause: Clause) -> int:
+        """What the rule would really give."""
+        amount, spill = self.discount(clause)
+        if spill:
+            return min(amount, self.capacity)
+        if not self.clips:
+            return amount
+        return sum(distribute_clipped(amount, self.weights, self.capacities))
+
+    def shares(self, clause: Clause) -> list[tuple[int, int]]:
+        """The discount of the rule, line by line."""
+        amount, spill = self.discount(clause)
+        shares = (distribute if spill else distribute_clipped)(amount, self.weights, self.capacities)
+        return [(i, share) for i, share in zip(self.lines, shares, strict=True) if share]
 
 
 class _Stage:
     """The stage over one receipt; holds what was so when the stage began."""
 
-    __slots__ = ("floors", "fresh", "lines", "live")
+    __slots__ = ("_eligible", "_every", "_floors", "_fresh", "_hit", "_lines")
 
-    def __init__(self, lines: Sequence[PricedLine], live: frozenset[str]) -> None:
-        self.lines = lines
-        self.live = live
-        self.floors = [line.floor_minor for line in lines]
-        self.fresh = [not line.discounted for line in lines]
+    def __init__(self, lines: Sequence[PricedLine], hit: Mapping[Clause, list[int]]) -> None:
+        self._lines = lines
+        self._hit = hit
+        self._floors = [line.floor_minor for line in lines]
+        self._every = [i for i, line in enumerate(lines) if not line.shelf.no_discount]
+        self._fresh = [i for i in self._every if not lines[i].discounts]
+        self._eligible: dict[Clause, list[int]] = {}
 
     def gift(self, node: Node, base: Sequence[int], net: Sequence[int]) -> Gift:
         """What a node gives on `base` while the lines stand at `net`; neither is changed."""
-        if isinstance(node, Rule):
-            shares = self._shares(node, base, net)
-            return [(node, shares)] if any(shares) else []
+        if isinstance(node, Clause):
+            shares = self._pool(node, base, net).shares(node)
+            return [(node, shares)] if shares else []
         if node.policy in ("sum", "chain"):
             given: Gift = []
             for child in node.children:
                 now = _after(net, given)
                 given += self.gift(child, now if node.policy == "chain" else base, now)
             return given
-        gifts = [self.gift(child, base, net) for child in node.children]
-        return winner(node.policy, gifts, _total) or []
+        return self._best_gift(node, base, net)
 
-    def _shares(self, rule: Rule, base: Sequence[int], net: Sequence[int]) -> list[int]:
-        """The discount of one rule for each line."""
-        if rule.id not in self.live:
+    def _best_gift(self, branch: Branch, base: Sequence[int], net: Sequence[int]) -> Gift:
+        pools: dict[int, _Pool] = {}
+
+        def worth(alternative: Clause | Gift) -> int:
+            if not isinstance(alternative, Clause):
+                return _total(alternative)
+            lines = self._lines_of(alternative)
+            pool = pools.get(id(lines))
+            if pool is None:
+                pool = pools[id(lines)] = _Pool(lines, base, net, self._floors)
+            return pool.worth(alternative)
+
+        alternatives: list[Clause | Gift] = [
+            child if isinstance(child, Clause) else self.gift(child, base, net) for child in branch.children
+        ]
+        chosen = winner(branch.policy, alternatives, worth)
+        if chosen is None:
             return []
-        weights = [base[i] if self._eligible(rule, i) else 0 for i in range(len(self.lines))]
-        capacities = [amount - floor for amount, floor in zip(net, self.floors, strict=True)]
-        base_sum = sum(weights)
-        match rule.effect:
-            case ReceiptPercent(bp, spill):
-                discount = percent_of(base_sum, bp)
-            case ReceiptAmount(amount_minor, spill):
-                discount = amount_minor
-            case _:  # the parser lets no other effect into this stage
-                raise AssertionError(rule.effect)
-        discount = min(discount, base_sum)
-        if rule.cap is not None:
-            discount = min(discount, rule.cap)
-        return (distribute if spill else distribute_clipped)(discount, weights, capacities)
+        return self.gift(chosen, base, net) if isinstance(chosen, Clause) else chosen
 
-    def _eligible(self, rule: Rule, i: int) -> bool:
-        line = self.lines[i]
-        return not line.no_discount and (self.fresh[i] or not rule.fresh) and hits(rule.items, line)
+    def _pool(self, clause: Clause, base: Sequence[int], net: Sequence[int]) -> _Pool:
+        return _Pool(self._lines_of(clause), base, net, self._floors)
+
+    def _lines_of(self, clause: Clause) -> list[int]:
+        """The positions of the eligible lines; one list for all rules that mean every line."""
+        if clause.items is None:
+            return self._fresh if clause.fresh else self._every
+        lines = self._eligible.get(clause)
+        if lines is None:
+            allowed = set(self._fresh if clause.fresh else self._every)
+            lines = self._eligible[clause] = [i for i in self._hit[clause] if i in allowed]
+        return lines
 
 
 def _after(net: Sequence[int], given: Gift) -> list[int]:
     left = list(net)
     for _, shares in given:
-        for i, share in enumerate(shares):
+        for i, share in shares:
             left[i] -= share
     return left
 
 
 def _total(gift: Gift) -> int:
-    return sum(sum(shares) for _, shares in gift)
+    return sum(share for _, shares in gift for _, share in shares)
+
+
+def _number(clause: Clause) -> int:
+    return clause.number

@@ -11,17 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from loyalty.clauses import Clause
+from loyalty.effects import Redeem
 from loyalty.money import distribute, down_to, percent_within
 from loyalty.receipt import Lot
-from loyalty.rulebook import Rule
-from loyalty.stages.pricing import PricedLine, Pricing, hits, total_net
-from loyalty.vocabulary import Redeem
+from loyalty.stages.pricing import PricedLine, Pricing
 
 
 def run(pricing: Pricing) -> None:
     """Redeem the points that were asked for, as far as rules, lots and lines allow."""
-    for line in pricing.lines:
-        line.before_redeem_minor = line.net_minor
     customer, asked = pricing.receipt.customer, pricing.receipt.redeem
     if customer is None or asked is None:
         return
@@ -29,18 +27,18 @@ def run(pricing: Pricing) -> None:
     balance = sum(lot.amount for lot in lots)
     wanted = balance if asked == "max" else min(asked, balance)
 
-    amount, chosen = 0, None
-    live = pricing.live(pricing.compiled.redeem)
-    for rule in pricing.compiled.redeem:
-        if rule.id in live and (possible := _possible(rule, pricing, wanted)) > amount:
-            amount, chosen = possible, rule
-    if chosen is None:
+    amount = 0
+    for clause in pricing.everywhere("redeem"):
+        if (possible := possible_for(clause, pricing, wanted)) > amount:
+            amount, pricing.redeemer = possible, clause
+    if pricing.redeemer is None:
         return
 
-    lines = _eligible(chosen, pricing)
+    lines = eligible_for(pricing.redeemer, pricing)
     shares = distribute(amount, [line.net_minor for line in lines], [_capacity(line) for line in lines])
     for line, share in zip(lines, shares, strict=True):
         line.redeem(share)
+    pricing.redeemed = amount
     pricing.lots_used = _spend(amount, lots)
 
 
@@ -62,31 +60,30 @@ def live_lots(lots: Iterable[Lot], now: datetime) -> list[Lot]:
     return live
 
 
-def _possible(rule: Rule, pricing: Pricing, wanted: int) -> int:
-    """How many points one rule lets the customer spend."""
-    assert isinstance(rule.effect, Redeem)  # the parser lets no other effect into this stage
-    eligible = _eligible(rule, pricing)
-    base = total_net(pricing.lines if rule.effect.of == "receipt" else eligible)
-    possible = min(
-        wanted, percent_within(base, rule.effect.max_bp), sum(_capacity(line) for line in eligible)
-    )
-    return down_to(possible, rule.effect.step)
+def possible_for(clause: Clause, pricing: Pricing, wanted: int) -> int:
+    """How many points one rule lets the customer spend of those `wanted`."""
+    assert isinstance(clause.effect, Redeem)  # the parser lets no other effect into this stage
+    eligible = eligible_for(clause, pricing)
+    counted = pricing.lines if clause.effect.of == "receipt" else eligible
+    limit = percent_within(sum(line.net_minor for line in counted), clause.effect.max_bp)
+    possible = min(wanted, limit, sum(_capacity(line) for line in eligible))
+    return down_to(possible, clause.effect.step)
 
 
-def _eligible(rule: Rule, pricing: Pricing) -> list[PricedLine]:
-    excluded = pricing.settings.no_redeem
-    return [line for line in pricing.matching(rule.items) if excluded is None or not hits(excluded, line)]
+def eligible_for(clause: Clause, pricing: Pricing) -> list[PricedLine]:
+    """The lines that points may pay by this rule."""
+    return [line for line in pricing.meant(clause.items) if not line.shelf.no_redeem]
 
 
 def _capacity(line: PricedLine) -> int:
     return max(0, line.net_minor - line.least_minor)
 
 
-def _spend(amount: int, lots: list[Lot]) -> list[tuple[str, int]]:
+def _spend(amount: int, lots: list[Lot]) -> list[tuple[Lot, int]]:
     used = []
     for lot in lots:
         spent = min(amount, lot.amount)
         if spent:
-            used.append((lot.id, spent))
+            used.append((lot, spent))
             amount -= spent
     return used

@@ -1,0 +1,222 @@
+"""Clauses and plans: rules made ready to price with, and what is left of them for one line.
+
+The idea
+--------
+A `Clause` is a rule whose condition was parted (`gates.py`) and whose place
+among all rules is known. The clauses of a stage that could matter for some
+goods and some customer are hung into their tree of groups once, a *plan*, and
+a plan forgets what cannot win.
+
+What may be forgotten
+---------------------
+In a group where the best one wins, a percent that stands behind an equal or
+greater one on the same base can never be booked. The reverse does not hold: a
+smaller percent that stands EARLIER must stay, for under a floor the two come to
+the same amount, and then the earlier is booked. So what stays of the percents
+of a `best` group rises from clause to clause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from loyalty.effects import Bundle, BuyGet, EarnMultiplier, EarnPercent, Percent
+from loyalty.gates import gate_of, series_named
+from loyalty.rulebook import Group, Policy, Rule
+from loyalty.selectors import Selector, Token
+
+
+class Clause:
+    """A rule made ready. `number` is its place: rules stand by (priority, id) everywhere (§4).
+
+    `gate`, `periods` and `test` are its condition in parts; `selectors` name the goods it may work
+    on, a set's parts each their own.
+    """
+
+    __slots__ = (
+        "cap", "effect", "fresh", "gate", "id", "items", "number", "over_sets", "periods", "rule",
+        "selectors", "series", "test",
+    )  # fmt: skip
+
+    def __init__(self, number: int, rule: Rule) -> None:
+        gate = gate_of(rule.when)
+        self.number = number
+        self.rule = rule
+        self.id = rule.id
+        self.effect = rule.effect
+        self.items = rule.items
+        self.selectors = _selectors(rule)
+        self.cap = rule.cap
+        self.fresh = rule.fresh
+        self.over_sets = rule.over_sets
+        self.gate = gate.tokens
+        self.periods = gate.periods
+        self.test = gate.rest
+        self.series = series_named(rule.when)
+
+    def opens_to(self, shown: frozenset[Token]) -> bool:
+        """Whether a receipt that shows these tokens passes the gate."""
+        return self.gate is None or not self.gate.isdisjoint(shown)
+
+    def means(self, tokens: frozenset[Token], price_minor: int) -> bool:
+        """Whether the rule may work on goods with these tokens at this shelf price."""
+        return any(selector is None or selector.hits(tokens, price_minor) for selector in self.selectors)
+
+
+def _selectors(rule: Rule) -> tuple[Selector | None, ...]:
+    match rule.effect:
+        case Bundle(parts):
+            return tuple(part.items for part in parts)
+        case BuyGet(buy, get):
+            return (buy.items, get.items)
+    return (rule.items,)
+
+
+# -- the tree of one stage ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A group with its children in order; empty groups are left out of the tree."""
+
+    policy: Policy
+    children: tuple[Node, ...]
+
+
+Node = Clause | Branch
+"""A place in the tree of one stage."""
+
+
+class Groups:
+    """The groups of one stage, and the policy of its root."""
+
+    def __init__(self, groups: Iterable[Group], root_policy: Policy) -> None:
+        self.by_id = {group.id: group for group in groups}
+        self.root_policy = root_policy
+
+    def tree(self, clauses: Sequence[Clause]) -> Branch:
+        """The tree that holds just these clauses; children stand by (priority, id), a rule before a group."""
+        if not self.by_id:
+            return Branch(self.root_policy, tuple(clauses))
+        children: dict[str | None, list[tuple[tuple[int, str, int], Node]]] = {None: []}
+        groups_below: dict[str | None, list[Group]] = {}
+        for clause in clauses:
+            rule, name = clause.rule, clause.rule.group
+            if name not in children:
+                children[name] = []
+                # The way to the root is known to be there, as soon as one group on it is.
+                while name is not None:
+                    group = self.by_id[name]
+                    groups_below.setdefault(group.parent, []).append(group)
+                    if group.parent in children:
+                        break
+                    name = group.parent
+                    children[name] = []
+            children[rule.group].append(((*rule.order, 0), clause))
+
+        def branch(name: str | None, policy: Policy) -> Branch:
+            below = children[name]
+            for group in groups_below.get(name, ()):
+                below.append(((group.priority, group.id, 1), branch(group.id, group.policy)))
+            below.sort(key=lambda child: child[0])
+            return Branch(policy, tuple(node for _, node in below))
+
+        return branch(None, self.root_policy)
+
+
+def clauses_in(node: Node) -> Iterable[Clause]:
+    """Every clause of a tree, in its order."""
+    if isinstance(node, Clause):
+        yield node
+    else:
+        for child in node.children:
+            yield from clauses_in(child)
+
+
+# -- plans ----------------------------------------------------------------------------------------
+
+
+class LinePlan:
+    """The line stage of one shelf: its tree without what cannot win.
+
+    `percents` is the whole plan where nothing but percents of one base compete for the best: rising.
+    `tested` are the clauses with a condition still to be tried.
+    """
+
+    __slots__ = ("percents", "root", "tested")
+
+    def __init__(self, clauses: Sequence[Clause], groups: Groups) -> None:
+        self.root = _without_beaten(groups.tree(clauses))
+        left = tuple(clauses_in(self.root))
+        self.tested = tuple(clause for clause in left if clause.test is not None)
+        self.percents = _percents_of_one_base(self.root)
+
+
+def _percents_of_one_base(root: Branch) -> tuple[tuple[Clause, int], ...]:
+    """(rule, bp) of the children, where they are such percents and compete; else nothing."""
+    percents = []
+    for child in root.children:
+        if not isinstance(child, Clause) or child.over_sets or not isinstance(child.effect, Percent):
+            return ()
+        if not _is_plain_percent(child):
+            return ()
+        percents.append((child, child.effect.bp))
+    return tuple(percents) if root.policy == "best" else ()
+
+
+class EarnPlan:
+    """The earn stage of one shelf: its tree of percents, its multipliers, and what stands outside."""
+
+    __slots__ = ("multipliers", "outside", "root", "tested")
+
+    def __init__(self, clauses: Sequence[Clause], groups: Groups) -> None:
+        self.root = _without_beaten(
+            groups.tree([clause for clause in clauses if isinstance(clause.effect, EarnPercent)])
+        )
+        self.multipliers = tuple(c for c in clauses if isinstance(c.effect, EarnMultiplier))
+        self.outside = tuple(c for c in clauses if not isinstance(c.effect, EarnPercent | EarnMultiplier))
+        left = (*clauses_in(self.root), *self.multipliers, *self.outside)
+        self.tested = tuple(clause for clause in left if clause.test is not None)
+
+
+N = TypeVar("N", Clause, Branch)
+
+
+def _without_beaten(branch: Branch) -> Branch:
+    children: list[Node] = []
+    greatest: dict[object, int] = {}
+    for child in branch.children:
+        if isinstance(child, Branch):
+            children.append(_without_beaten(child))
+        elif branch.policy != "best" or not _is_beaten(child, greatest):
+            children.append(child)
+    return Branch(branch.policy, tuple(children))
+
+
+def _is_beaten(clause: Clause, greatest: dict[object, int]) -> bool:
+    """Whether an earlier percent of the same base is as great; notes this one where nothing can stop it."""
+    base: object
+    match clause.effect:
+        case Percent(bp):
+            base = clause.over_sets
+        case EarnPercent(bp, on):
+            base = on
+        case _:
+            return False
+    if base in greatest and bp <= greatest[base]:
+        return True
+    if _is_plain_percent(clause):
+        greatest[base] = bp
+    return False
+
+
+def _is_plain_percent(clause: Clause) -> bool:
+    """A percent that nothing else can lower: no condition left, no cap on the line, not only fresh lines."""
+    match clause.effect:
+        case Percent():
+            return clause.test is None and clause.cap is None and not clause.fresh
+        case EarnPercent():
+            return clause.test is None
+    return False

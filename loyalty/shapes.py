@@ -1,0 +1,79 @@
+"""Shapes: objects whose `type` says what else they hold. Conditions and effects are written with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from loyalty.texts import N_, Text
+from loyalty.walk import Key, Keys, Kind, Path, Schema, Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One line of a table of types: the class to make, its keys, and the stage an effect belongs to.
+
+    `check` looks across the keys of the raw object and notes what is wrong between them.
+    """
+
+    make: Callable[..., object]
+    keys: Keys
+    stage: str = ""
+    check: Check | None = None
+
+
+Check = Callable[[Walk, Mapping[str, Any], Path], None]
+"""Notes what is wrong between the keys of a raw object. It may meet any JSON in them."""
+
+
+def typed(shapes: Mapping[str, Shape], what: Text, name: str) -> Kind:
+    """The kind of an object whose `type` is one of `shapes`; `what` names it to people."""
+    tables = {type_name: Keys({"type": Key(_SAME), **shape.keys}) for type_name, shape in shapes.items()}
+
+    def read(walk: Walk, raw: object, path: Path) -> object:
+        type_name = raw.get("type") if isinstance(raw, dict) else None
+        shape = shapes.get(type_name) if isinstance(type_name, str) else None
+        if shape is None or not isinstance(raw, dict):
+            _without_type(walk, raw, path)
+            return None
+        before = walk.fault_count
+        values = walk.fields(raw, path, tables[raw["type"]])
+        del values["type"]
+        if shape.check is not None:
+            shape.check(walk, raw, path)
+        return shape.make(**values) if walk.fault_count == before else None
+
+    def _without_type(walk: Walk, raw: object, path: Path) -> None:
+        if not isinstance(raw, dict):
+            walk.object_at(raw, path)
+        elif "type" not in raw:
+            walk.fault((path, "type"), N_("is missing; it is required here"))
+        else:
+            walk.one_of(raw["type"], (path, "type"), list(shapes), what)
+
+    def schema(of: Callable[[Kind], Schema]) -> Schema:
+        return {
+            "oneOf": [_with_type(type_name, shape.keys.schema(of)) for type_name, shape in shapes.items()]
+        }
+
+    return Kind(read, schema, name)
+
+
+def _with_type(type_name: str, schema: Schema) -> Schema:
+    schema["properties"] = {"type": {"const": type_name}, **schema["properties"]}
+    schema["required"] = ["type", *schema.get("required", ())]
+    return schema
+
+
+def exactly_one(*names: str) -> Check:
+    """A check that exactly one of these keys is there."""
+
+    def check(walk: Walk, raw: Mapping[str, Any], path: Path) -> None:
+        if sum(name in raw for name in names) != 1:
+            walk.fault(path, N_("give exactly one of {names}", names=", ".join(names)))
+
+    return check
+
+
+_SAME = Kind(lambda walk, raw, path: raw, lambda of: {})
