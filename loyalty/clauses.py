@@ -13,16 +13,16 @@ In a group where the best one wins, a percent that stands behind an equal or
 greater one on the same base can never be booked. The reverse does not hold: a
 smaller percent that stands EARLIER must stay, for under a floor the two come to
 the same amount, and then the earlier is booked. So what stays of the percents
-of a `best` group rises from clause to clause.
+of a `best` group rises from clause to clause. In the earn stage nothing clips, and
+there the greatest beats the earlier ones too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from loyalty.effects import Bundle, BuyGet, EarnMultiplier, EarnPercent, Percent
+from loyalty.effects import Bundle, BuyGet, EarnMultiplier, EarnPercent, NForM, Percent
 from loyalty.gates import gate_of, series_named
 from loyalty.rulebook import Group, Policy, Rule
 from loyalty.selectors import Selector, Token
@@ -32,12 +32,12 @@ class Clause:
     """A rule made ready. `number` is its place: rules stand by (priority, id) everywhere (§4).
 
     `gate`, `periods` and `test` are its condition in parts; `selectors` name the goods it may work
-    on, a set's parts each their own.
+    on, a set's parts each their own; `needs` is how many pieces one use of a set takes.
     """
 
     __slots__ = (
-        "cap", "effect", "fresh", "gate", "id", "items", "number", "over_sets", "periods", "rule",
-        "selectors", "series", "test",
+        "cap", "effect", "fresh", "gate", "id", "items", "needs", "number", "over_sets", "periods", "rule",
+        "selectors", "series", "stage", "test",
     )  # fmt: skip
 
     def __init__(self, number: int, rule: Rule) -> None:
@@ -45,9 +45,11 @@ class Clause:
         self.number = number
         self.rule = rule
         self.id = rule.id
+        self.stage = rule.stage
         self.effect = rule.effect
         self.items = rule.items
         self.selectors = _selectors(rule)
+        self.needs = _pieces_needed(rule)
         self.cap = rule.cap
         self.fresh = rule.fresh
         self.over_sets = rule.over_sets
@@ -72,6 +74,17 @@ def _selectors(rule: Rule) -> tuple[Selector | None, ...]:
         case BuyGet(buy, get):
             return (buy.items, get.items)
     return (rule.items,)
+
+
+def _pieces_needed(rule: Rule) -> int:
+    match rule.effect:
+        case NForM(n):
+            return n
+        case Bundle(parts):
+            return sum(part.count for part in parts)
+        case BuyGet(buy, get):
+            return buy.count + get.count
+    return 0
 
 
 # -- the tree of one stage ------------------------------------------------------------------------
@@ -167,9 +180,12 @@ def _percents_of_one_base(root: Branch) -> tuple[tuple[Clause, int], ...]:
 
 
 class EarnPlan:
-    """The earn stage of one shelf: its tree of percents, its multipliers, and what stands outside."""
+    """The earn stage of one shelf: its tree of percents, its multipliers, and what stands outside.
 
-    __slots__ = ("multipliers", "outside", "root", "tested")
+    `only` is the whole plan where one percent is all there is.
+    """
+
+    __slots__ = ("multipliers", "only", "outside", "root", "tested")
 
     def __init__(self, clauses: Sequence[Clause], groups: Groups) -> None:
         self.root = _without_beaten(
@@ -179,37 +195,49 @@ class EarnPlan:
         self.outside = tuple(c for c in clauses if not isinstance(c.effect, EarnPercent | EarnMultiplier))
         left = (*clauses_in(self.root), *self.multipliers, *self.outside)
         self.tested = tuple(clause for clause in left if clause.test is not None)
-
-
-N = TypeVar("N", Clause, Branch)
+        self.only = left[0] if len(left) == 1 and isinstance(left[0].effect, EarnPercent) else None
 
 
 def _without_beaten(branch: Branch) -> Branch:
+    """The branch without the percents of its `best` groups that can never be booked."""
     children: list[Node] = []
-    greatest: dict[object, int] = {}
     for child in branch.children:
         if isinstance(child, Branch):
             children.append(_without_beaten(child))
-        elif branch.policy != "best" or not _is_beaten(child, greatest):
+        elif branch.policy != "best" or not _is_beaten(child, branch):
             children.append(child)
     return Branch(branch.policy, tuple(children))
 
 
-def _is_beaten(clause: Clause, greatest: dict[object, int]) -> bool:
-    """Whether an earlier percent of the same base is as great; notes this one where nothing can stop it."""
-    base: object
+def _is_beaten(clause: Clause, branch: Branch) -> bool:
+    """Whether another percent on the same base is always booked instead.
+
+    One that stands earlier and is as great always is. A greater one that stands later is where
+    nothing clips what a line may get: in the earn stage.
+    """
+    percent = _percent_and_base(clause)
+    if percent is None:
+        return False
+    bp, base = percent
+    for other in branch.children:
+        if not isinstance(other, Clause) or not _is_plain_percent(other):
+            continue
+        other_bp, other_base = _percent_and_base(other) or (0, None)
+        if other_base == base and (
+            other_bp >= bp if other.number < clause.number else other_bp > bp and clause.stage == "earn"
+        ):
+            return True
+    return False
+
+
+def _percent_and_base(clause: Clause) -> tuple[int, object] | None:
+    """(bp, what it is counted on) of a percent; None for other effects."""
     match clause.effect:
         case Percent(bp):
-            base = clause.over_sets
+            return bp, clause.over_sets
         case EarnPercent(bp, on):
-            base = on
-        case _:
-            return False
-    if base in greatest and bp <= greatest[base]:
-        return True
-    if _is_plain_percent(clause):
-        greatest[base] = bp
-    return False
+            return bp, on
+    return None
 
 
 def _is_plain_percent(clause: Clause) -> bool:

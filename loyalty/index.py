@@ -9,7 +9,7 @@ say of goods (sku, category, brand, flag) and by what they ask of the receipt
 when it is first sold, and kept: a `Shelf`. On a shelf the rules of a stage are
 made a plan for each kind of customer that comes (`clauses.py`).
 
-    Compiled ── season(receipt) ──> Season ── shelf(sku, price) ──> Shelf
+    Compiled ── season(at, now) ──> Season ── shelf(sku, price) ──> Shelf
         everything that never        what is in force until       what the rulebook
         changes                      a bound of a period passes   says of these goods
 
@@ -23,16 +23,15 @@ to a dict or dropped with the whole dict.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
 
 from loyalty.catalog import Catalog, Goods
 from loyalty.clauses import Clause, EarnPlan, Groups, LinePlan
 from loyalty.conditions import Period
 from loyalty.effects import GROUP_STAGES, STAGES
 from loyalty.money import percent_within
-from loyalty.receipt import Receipt
 from loyalty.rulebook import Rulebook
 from loyalty.selectors import Selector, Token, token
 
@@ -44,7 +43,8 @@ MAX_PLANS = 64
 
 NOTHING: frozenset[Token] = frozenset()
 
-Plan = TypeVar("Plan")
+NO_LINE_PLAN = LinePlan((), Groups((), "best"))
+NO_EARN_PLAN = EarnPlan((), Groups((), "best"))
 
 
 class Filed:
@@ -65,100 +65,110 @@ class Filed:
 
     def find(self, shown: frozenset[Token]) -> list[Clause]:
         """The rules that open to a receipt which shows these tokens, in order."""
+        asked_for = shown & self.tokens
+        if not asked_for:
+            return self._open
         found = {clause.number: clause for clause in self._open}
-        for asked in shown & self.tokens:
+        for asked in asked_for:
             for clause in self._by_token[asked]:
                 found[clause.number] = clause
         return [found[number] for number in sorted(found)]
 
 
-class Candidates(Generic[Plan]):
-    """The rules of one stage that could matter for the goods of one shelf.
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """What the rules of the stages come to for the goods of one shelf and one kind of customer.
 
-    A plan is built once for everybody who shows the same of the tokens that matter here: `clauses`
-    are the rules that name these goods, `unnamed` those that name none and may still mean them.
+    `receipt` are only those rules of that stage that have `items`.
     """
 
-    __slots__ = ("_build", "_clauses", "_plans", "_tokens", "_unnamed")
-
-    def __init__(
-        self,
-        clauses: Sequence[Clause],
-        unnamed: Callable[[frozenset[Token]], list[Clause]],
-        build: Callable[[list[Clause]], Plan],
-    ) -> None:
-        self._clauses = clauses
-        self._unnamed = unnamed
-        self._build = build
-        self._plans: dict[frozenset[Token], Plan] = {}
-        self._tokens = NOTHING.union(*(clause.gate for clause in clauses if clause.gate))
-
-    def plan(self, shown: frozenset[Token], shown_unnamed: frozenset[Token]) -> Plan:
-        """The plan for a receipt that shows these tokens; `shown_unnamed` of them matter to `unnamed`."""
-        key = shown & self._tokens if self._tokens else NOTHING
-        if shown_unnamed:
-            key |= shown_unnamed
-        plan = self._plans.get(key)
-        if plan is None:
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            clauses = [clause for clause in self._clauses if clause.opens_to(key)]
-            clauses += self._unnamed(key)
-            clauses.sort(key=_number)
-            plan = self._plans[key] = self._build(clauses)
-        return plan
+    price: tuple[Clause, ...]
+    sets: tuple[Clause, ...]
+    line: LinePlan
+    receipt: tuple[Clause, ...]
+    earn: EarnPlan
 
 
 class Shelf:
     """What the rulebook says of one sku at one shelf price. Units in kopecks."""
 
     __slots__ = (
-        "earn", "line", "min_price_minor", "no_discount", "no_earn", "no_redeem", "price", "price_minor",
-        "receipt", "sets", "sku", "tokens", "unit_floor_minor", "weighed",
+        "_clauses", "_plans", "_season", "_tokens_asked", "min_price_minor", "no_discount", "no_earn",
+        "no_redeem", "price_minor", "sku", "tokens", "unit_floor_minor", "weighed",
     )  # fmt: skip
 
-    price: Candidates[tuple[Clause, ...]]
-    sets: Candidates[tuple[Clause, ...]]
-    line: Candidates[LinePlan]
-    receipt: Candidates[tuple[Clause, ...]]
-    earn: Candidates[EarnPlan]
-
-    def __init__(self, sku: str, price_minor: int, compiled: Compiled) -> None:
-        goods = compiled.catalog.skus.get(sku, _UNKNOWN)
-        settings = compiled.rulebook.settings
+    def __init__(self, sku: str, price_minor: int, season: Season) -> None:
+        catalog, settings = season.compiled.catalog, season.compiled.rulebook.settings
+        goods = catalog.skus.get(sku, _UNKNOWN)
         self.sku = sku
         self.price_minor = price_minor
-        self.tokens = _tokens(sku, goods, compiled.catalog)
+        self.tokens = _tokens(sku, goods, catalog)
         self.weighed = goods.weighed
         self.min_price_minor = goods.min_price_minor
-        self.no_discount = self.is_in(settings.no_discount)
-        self.no_redeem = self.is_in(settings.no_redeem)
-        self.no_earn = self.is_in(settings.no_earn)
+        self.no_discount = settings.no_discount is not None and self.is_meant(settings.no_discount)
+        self.no_redeem = settings.no_redeem is not None and self.is_meant(settings.no_redeem)
+        self.no_earn = settings.no_earn is not None and self.is_meant(settings.no_earn)
         self.unit_floor_minor = goods.min_price_minor
         if settings.max_line_discount_bp is not None:
             least = price_minor - percent_within(price_minor, settings.max_line_discount_bp)
             self.unit_floor_minor = max(self.unit_floor_minor, least)
-
-    def is_in(self, selector: Selector | None) -> bool:
-        """Whether a setting names these goods; one that is absent names none."""
-        return selector is not None and selector.hits(self.tokens, self.price_minor)
+        self._season = season
+        self._clauses = [
+            clause
+            for clause in season.awake(season.compiled.naming(self.tokens))
+            if clause.means(self.tokens, price_minor)
+        ]
+        self._tokens_asked = NOTHING.union(*(clause.gate for clause in self._clauses if clause.gate))
+        self._plans: dict[frozenset[Token], Plans] = {}
 
     def is_meant(self, selector: Selector | None) -> bool:
         """Whether a rule's `items` mean these goods; a rule without `items` means all."""
         return selector is None or selector.hits(self.tokens, self.price_minor)
 
+    def plans(self, shown: frozenset[Token], shown_to_unnamed: frozenset[Token]) -> Plans:
+        """The plans for a receipt that shows these tokens, built once for all that show the same of those
+        that matter here; `shown_to_unnamed` of them matter to rules that name no goods.
+        """
+        key = shown & self._tokens_asked if self._tokens_asked else NOTHING
+        if shown_to_unnamed:
+            key |= shown_to_unnamed
+        plans = self._plans.get(key)
+        if plans is None:
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            plans = self._plans[key] = self._plan(key)
+        return plans
+
+    def _plan(self, shown: frozenset[Token]) -> Plans:
+        season = self._season
+        clauses = [clause for clause in self._clauses if clause.opens_to(shown)]
+        unnamed = season.awake(season.compiled.unnamed.find(shown))
+        clauses += [clause for clause in unnamed if clause.means(self.tokens, self.price_minor)]
+        clauses.sort(key=_number)
+        by_stage: dict[str, list[Clause]] = {stage: [] for stage in LINE_STAGES}
+        for clause in clauses:
+            by_stage[clause.stage].append(clause)
+        groups = season.compiled.groups
+        return Plans(
+            price=tuple(by_stage["price"]),
+            sets=tuple(by_stage["sets"]),
+            line=LinePlan(by_stage["line"], groups["line"]) if by_stage["line"] else NO_LINE_PLAN,
+            receipt=tuple(by_stage["receipt"]),
+            earn=EarnPlan(by_stage["earn"], groups["earn"]) if by_stage["earn"] else NO_EARN_PLAN,
+        )
+
 
 class Season:
     """What is in force while no bound of a period passes, with the shelves that were asked for."""
 
-    __slots__ = ("_compiled", "_shelves", "_sleeping", "unnamed_tokens")
+    __slots__ = ("_shelves", "_sleeping", "compiled")
 
-    def __init__(self, compiled: Compiled, receipt: Receipt) -> None:
-        self._compiled = compiled
+    def __init__(self, compiled: Compiled, at: datetime, now: datetime) -> None:
+        self.compiled = compiled
         self._sleeping = frozenset(
             clause.number
             for clause in compiled.with_period
-            if not all(in_period(period, receipt) for period in clause.periods)
+            if not all(in_period(period, at, now) for period in clause.periods)
         )
         self._shelves: dict[tuple[str, int], Shelf] = {}
 
@@ -168,38 +178,17 @@ class Season:
         if shelf is None:
             if len(self._shelves) >= MAX_SHELVES:
                 self._shelves.clear()
-            shelf = self._shelves[(sku, price_minor)] = self._stock(Shelf(sku, price_minor, self._compiled))
+            shelf = self._shelves[(sku, price_minor)] = Shelf(sku, price_minor, self)
         return shelf
 
     def everywhere(self, stage: str, shown: frozenset[Token]) -> list[Clause]:
-        """The rules of a stage that are not asked line by line, open to these tokens, in order."""
-        return self._awake(self._compiled.everywhere[stage].find(shown))
+        """The rules of a stage that are not found by the goods of a line, open to these tokens, in order."""
+        return self.awake(self.compiled.everywhere[stage].find(shown))
 
-    def _awake(self, clauses: list[Clause]) -> list[Clause]:
+    def awake(self, clauses: list[Clause]) -> list[Clause]:
+        """Of these rules those whose period is now."""
         sleeping = self._sleeping
         return [clause for clause in clauses if clause.number not in sleeping] if sleeping else clauses
-
-    def _stock(self, shelf: Shelf) -> Shelf:
-        compiled = self._compiled
-        named = compiled.naming(shelf.tokens)
-        by_stage: dict[str, list[Clause]] = {stage: [] for stage in LINE_STAGES}
-        for clause in self._awake(named):
-            if clause.means(shelf.tokens, shelf.price_minor):
-                by_stage[clause.rule.stage].append(clause)
-
-        def candidates(stage: str, build: Callable[[list[Clause]], Plan]) -> Candidates[Plan]:
-            def unnamed(shown: frozenset[Token]) -> list[Clause]:
-                found = self._awake(compiled.unnamed[stage].find(shown))
-                return [clause for clause in found if clause.means(shelf.tokens, shelf.price_minor)]
-
-            return Candidates(by_stage[stage], unnamed, build)
-
-        shelf.price = candidates("price", tuple)
-        shelf.sets = candidates("sets", tuple)
-        shelf.line = candidates("line", lambda clauses: LinePlan(clauses, compiled.groups["line"]))
-        shelf.receipt = candidates("receipt", tuple)
-        shelf.earn = candidates("earn", lambda clauses: EarnPlan(clauses, compiled.groups["earn"]))
-        return shelf
 
 
 LINE_STAGES = ("price", "sets", "line", "receipt", "earn")
@@ -207,11 +196,15 @@ LINE_STAGES = ("price", "sets", "line", "receipt", "earn")
 
 
 class Compiled:
-    """A rulebook with its catalogue, ready for `loyalty.quote`."""
+    """A rulebook with its catalogue, ready for `loyalty.quote`.
+
+    `everywhere` are the rules of a stage that are not found by goods, `unnamed` those of the other
+    stages that name no goods; `stages` are the stages that have a rule at all.
+    """
 
     __slots__ = (
         "_by_goods", "_instants", "_season", "_wall_clocks", "catalog", "clauses", "everywhere", "groups",
-        "rulebook", "unnamed", "with_period",
+        "receipt_by_goods", "rulebook", "stages", "unnamed", "with_period",
     )  # fmt: skip
 
     def __init__(self, rulebook: Rulebook, catalog: Catalog) -> None:
@@ -226,33 +219,34 @@ class Compiled:
             )
             for stage in GROUP_STAGES
         }
-        unnamed: dict[str, list[Clause]] = {stage: [] for stage in LINE_STAGES}
+        unnamed: list[Clause] = []
         everywhere: dict[str, list[Clause]] = {stage: [] for stage in STAGES}
         self._by_goods: dict[Token, list[Clause]] = {}
         for clause in self.clauses:
-            stage = clause.rule.stage
-            if stage not in LINE_STAGES or (stage == "receipt" and clause.items is None):
-                everywhere[stage].append(clause)
+            if clause.stage not in LINE_STAGES or (clause.stage == "receipt" and clause.items is None):
+                everywhere[clause.stage].append(clause)
             elif all(selector is not None and selector.tokens for selector in clause.selectors):
                 for selector in clause.selectors:
                     for named in selector.tokens if selector is not None else ():
                         self._by_goods.setdefault(named, []).append(clause)
             else:
-                unnamed[stage].append(clause)
-        self.unnamed = {stage: Filed(clauses) for stage, clauses in unnamed.items()}
+                unnamed.append(clause)
+        self.unnamed = Filed(unnamed)
         self.everywhere = {stage: Filed(clauses) for stage, clauses in everywhere.items()}
+        self.stages = frozenset(clause.stage for clause in self.clauses)
+        self.receipt_by_goods = any(c.stage == "receipt" and c.items is not None for c in self.clauses)
         self.with_period = [clause for clause in self.clauses if clause.periods]
         bounds = {b for c in self.with_period for p in c.periods for b in (p.start, p.end) if b is not None}
         self._wall_clocks = sorted(bound for bound in bounds if bound.tzinfo is None)
         self._instants = sorted(bound for bound in bounds if bound.tzinfo is not None)
         self._season: tuple[tuple[int, int], Season | None] = ((-1, -1), None)
 
-    def season(self, receipt: Receipt) -> Season:
-        """What is in force at the receipt's time."""
-        key = (bisect_right(self._wall_clocks, receipt.wall_clock), bisect_right(self._instants, receipt.at))
+    def season(self, at: datetime, now: datetime) -> Season:
+        """What is in force at an instant, when the shop's wall clock shows `now`."""
+        key = (bisect_right(self._wall_clocks, now), bisect_right(self._instants, at))
         kept, season = self._season
         if season is None or kept != key:
-            season = Season(self, receipt)
+            season = Season(self, at, now)
             self._season = (key, season)
         return season
 
@@ -267,14 +261,12 @@ def compile_rulebook(rulebook: Rulebook, catalog: Catalog) -> Compiled:
     return Compiled(rulebook, catalog)
 
 
-def in_period(period: Period, receipt: Receipt) -> bool:
+def in_period(period: Period, at: datetime, now: datetime) -> bool:
     """Half-open; a bound with `Z` is compared with the instant, one without with the shop's clock (§3)."""
     start, end = period.start, period.end
-    return (start is None or not _is_before(receipt, start)) and (end is None or _is_before(receipt, end))
-
-
-def _is_before(receipt: Receipt, bound: datetime) -> bool:
-    return (receipt.at if bound.tzinfo else receipt.wall_clock) < bound
+    if start is not None and (at if start.tzinfo else now) < start:
+        return False
+    return end is None or (at if end.tzinfo else now) < end
 
 
 def _number(clause: Clause) -> int:

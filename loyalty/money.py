@@ -79,9 +79,9 @@ def distribute(total: int, weights: Sequence[int], capacities: Sequence[int]) ->
     """
     shares = [0] * len(weights)
     open_lines = [i for i, weight in enumerate(weights) if weight > 0 and capacities[i] > 0]
-    left = min(total, sum(capacities[i] for i in open_lines))
+    left = min(total, sum([capacities[i] for i in open_lines]))
     while open_lines:
-        weight_sum = sum(weights[i] for i in open_lines)
+        weight_sum = sum([weights[i] for i in open_lines])
         full = {i for i in open_lines if left * weights[i] > capacities[i] * weight_sum}
         if not full:
             break

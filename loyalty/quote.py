@@ -129,7 +129,7 @@ def priced(
     """The receipt after all stages, for those who go on from there: returns, explanations."""
     pricing = Pricing(compiled, receipt, day_key)
     for name, stage in STAGES.items():
-        if not (upto_earn and name == "reward"):
+        if name in compiled.stages and not (upto_earn and name == "reward"):
             pricing.begin()
             stage(pricing)
     return pricing

@@ -52,8 +52,8 @@ def holds(condition: Condition, pricing: Pricing) -> bool:
 def measured(condition: Measured, pricing: Pricing) -> int:
     """The value that a condition compares with its range."""
     match condition:
-        case Sum(of, base):
-            return pricing.measure(base, of)
+        case Sum():
+            return pricing.measure(condition.base, condition.of)
         case Quantity(of):
             return pricing.measure("quantity", of)
         case Distinct(of):
@@ -100,20 +100,20 @@ def _not(condition: Not, pricing: Pricing) -> bool:
 
 
 def _period(condition: Period, pricing: Pricing) -> bool:
-    return in_period(condition, pricing.receipt)
+    return in_period(condition, pricing.receipt.at, pricing.now)
 
 
 def _time(condition: Time, pricing: Pricing) -> bool:
-    day = window_day(condition, pricing.receipt.wall_clock)
+    day = window_day(condition, pricing.now)
     return day is not None and (condition.weekdays is None or day in condition.weekdays)
 
 
 def _weekday(condition: Weekday, pricing: Pricing) -> bool:
-    return pricing.receipt.wall_clock.isoweekday() in condition.days
+    return pricing.now.isoweekday() in condition.days
 
 
 def _month_day(condition: MonthDay, pricing: Pricing) -> bool:
-    return pricing.receipt.wall_clock.day in condition.days
+    return pricing.now.day in condition.days
 
 
 def _named(kind: str) -> Callable[[Any, Pricing], bool]:
@@ -139,7 +139,7 @@ def _birthday(condition: Birthday, pricing: Pricing) -> bool:
     customer = pricing.receipt.customer
     if customer is None or customer.birthday is None:
         return False
-    days = days_from_birthday(customer.birthday, condition.feb29, pricing.receipt.wall_clock.date())
+    days = days_from_birthday(customer.birthday, condition.feb29, pricing.now.date())
     return any(-condition.before_days <= ago <= condition.after_days for ago in days)
 
 

@@ -45,7 +45,7 @@ def run(pricing: Pricing) -> None:
 
 def add_lot(pricing: Pricing, clause: Clause, points: int, delay_days: int, ttl_days: int | None) -> None:
     """The points of a rule become a lot of their own."""
-    active_from, expires_at = life(pricing.receipt.wall_clock, delay_days, ttl_days)
+    active_from, expires_at = life(pricing.now, delay_days, ttl_days)
     pricing.earned_lots.append((clause.number, EarnedLot(clause.id, points, active_from, expires_at)))
 
 
@@ -55,6 +55,8 @@ def life(now: datetime, delay_days: int, ttl_days: int | None) -> tuple[datetime
     Without a delay they live at once; with one, and always at their end, they
     change at a midnight counted from the date, not from the hour.
     """
+    if delay_days == 0 and ttl_days is None:
+        return now, None
     active_from = now if delay_days == 0 else _midnight(now, delay_days)
     return active_from, None if ttl_days is None else _midnight(active_from, ttl_days)
 
@@ -75,6 +77,13 @@ class Count:
     bases: dict[Clause, int] = field(default_factory=dict)
     fixed: set[Clause] = field(default_factory=set)
     multiplied: dict[str, set[str]] = field(default_factory=dict)
+
+    def add(self, clause: Clause, line: PricedLine, x100: int) -> None:
+        """What a percent gives on a line, times its multiplier."""
+        effect = clause.effect
+        assert isinstance(effect, EarnPercent)
+        base = line.net_minor if effect.on == "paid" else base_of(line, effect.on)
+        self.values[clause] = self.values.get(clause, 0) + base * effect.bp * x100
 
     def points(self) -> list[tuple[Clause, int]]:
         """(rule, points above 0), in order."""
@@ -100,21 +109,23 @@ class Count:
 
 def count_points(pricing: Pricing) -> Count:
     """Run the rules of the stage over the lines as they stand in `pricing`."""
-    shown, shown_unnamed = pricing.shown, pricing.shown_to_unnamed("earn")
     lines = [line for line in pricing.lines if not line.shelf.no_earn]
-    plans = [line.shelf.earn.plan(shown, shown_unnamed) for line in lines]
-    dead = pricing.dead_among(clause for plan in plans for clause in plan.tested)
+    dead = pricing.dead_among([clause for line in lines for clause in line.plans.earn.tested])
     count = Count()
-    for line, plan in zip(lines, plans, strict=True):
-        _count_line(count, plan, line, dead)
+    for line in lines:
+        plan = line.plans.earn
+        if plan.only is None or dead:
+            _count_line(count, plan, line, dead)
+        else:
+            count.add(plan.only, line, PLAIN_X100)
     return count
 
 
 def _count_line(count: Count, plan: EarnPlan, line: PricedLine, dead: frozenset[Clause]) -> None:
     multiplier = _multiplier(plan.multipliers, dead)
     x100 = multiplier.effect.x100 if multiplier is not None else PLAIN_X100  # type: ignore[union-attr]
-    for clause, value in _values(plan.root, line, dead):
-        count.values[clause] = count.values.get(clause, 0) + value * x100
+    for clause, _ in _values(plan.root, line, dead):
+        count.add(clause, line, x100)
         if multiplier is not None:
             count.multiplied.setdefault(clause.id, set()).add(multiplier.id)
     for clause in plan.outside:

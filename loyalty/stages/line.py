@@ -25,12 +25,10 @@ Offer = list[tuple[Clause, int]]
 
 def run(pricing: Pricing) -> None:
     """Give the line discounts of all lines."""
-    shown, shown_unnamed = pricing.shown, pricing.shown_to_unnamed("line")
-    plans = [line.shelf.line.plan(shown, shown_unnamed) for line in pricing.lines]
-    dead = pricing.dead_among(clause for plan in plans for clause in plan.tested)
+    dead = pricing.dead_among([clause for line in pricing.lines for clause in line.plans.line.tested])
     cap_left: dict[Clause, int] = {}
-    for line, plan in zip(pricing.lines, plans, strict=True):
-        room = line.net_minor - line.floor_minor
+    for line in pricing.lines:
+        plan, room = line.plans.line, line.net_minor - line.floor_minor
         if room <= 0:
             continue
         if plan.percents:

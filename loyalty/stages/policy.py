@@ -7,7 +7,7 @@ competition; the stages do them, for they differ in what a base is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from loyalty.rulebook import Policy
@@ -16,15 +16,16 @@ Alternative = TypeVar("Alternative")
 
 
 def winner(
-    policy: Policy, alternatives: Sequence[Alternative], worth: Callable[[Alternative], int]
+    policy: Policy, alternatives: Iterable[Alternative], worth: Callable[[Alternative], int]
 ) -> Alternative | None:
     """The alternative that `policy` chooses, or None where all are worth nothing."""
-    running = [(worth(alternative), alternative) for alternative in alternatives]
-    running = [(value, alternative) for value, alternative in running if value > 0]
-    if not running:
-        return None
-    if policy == "best":
-        return max(running, key=lambda pair: pair[0])[1]
-    if policy == "worst":
-        return min(running, key=lambda pair: pair[0])[1]
-    return running[0][1]
+    chosen, chosen_worth = None, 0
+    for alternative in alternatives:
+        value = worth(alternative)
+        if value <= 0:
+            continue
+        if chosen is None or (value > chosen_worth if policy == "best" else value < chosen_worth):
+            chosen, chosen_worth = alternative, value
+            if policy == "first":
+                break
+    return chosen

@@ -14,14 +14,12 @@ from loyalty.stages.pricing import Pricing
 
 def run(pricing: Pricing) -> None:
     """Give every line its fixed price."""
-    shown = pricing.shown_to_unnamed("price")
-    plans = [line.shelf.price.plan(pricing.shown, shown) for line in pricing.lines]
-    dead = pricing.dead_among(clause for plan in plans for clause in plan)
-    for line, plan in zip(pricing.lines, plans, strict=True):
-        if not plan or line.shelf.no_discount:
+    dead = pricing.dead_among(clause for line in pricing.lines for clause in line.plans.price)
+    for line in pricing.lines:
+        if line.shelf.no_discount:
             continue
-        unit_price, chosen = line.shelf.price_minor, None
-        for clause in plan:
+        unit_price, chosen = line.unit_price_minor, None
+        for clause in line.plans.price:
             assert isinstance(clause.effect, FixedPrice)  # the parser lets no other effect into this stage
             price = max(clause.effect.price_minor, line.shelf.unit_floor_minor)
             if price < unit_price and clause not in dead:

@@ -9,20 +9,19 @@ through `take` and `redeem` and nothing else, so that at every moment
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from loyalty.clauses import Clause
 from loyalty.gates import shown_by
-from loyalty.index import Compiled, Shelf
+from loyalty.index import Compiled, Plans, Shelf
 from loyalty.money import amount_of, least_amount_of, percent_within
-from loyalty.receipt import Lot, Receipt
+from loyalty.receipt import Line, Lot, Receipt
 from loyalty.selectors import Selector, Token
 from loyalty.stages.conditions import holds
 
 
-@dataclass(frozen=True, slots=True)
-class EarnedLot:
+class EarnedLot(NamedTuple):
     """Points (hundredths) that one rule gives, and when they live: shop wall clock, half-open."""
 
     rule: str
@@ -39,27 +38,29 @@ class PricedLine:
     """
 
     __slots__ = (
-        "discounts", "floor_minor", "id", "least_minor", "list_minor", "net_minor", "pieces_in_sets",
+        "discounts", "floor_minor", "id", "least_minor", "list_minor", "net_minor", "pieces_in_sets", "plans",
         "quantity", "redeemed", "shelf", "unit_price_minor",
     )  # fmt: skip
 
-    def __init__(self, id_: str, shelf: Shelf, quantity: int, max_discount_bp: int | None) -> None:
-        self.id = id_
+    def __init__(self, line: Line, shelf: Shelf, plans: Plans, max_discount_bp: int | None) -> None:
+        self.id = line.id
         self.shelf = shelf
-        self.quantity = quantity
-        self.unit_price_minor = shelf.price_minor
-        self.list_minor = self.net_minor = list_minor = amount_of(shelf.price_minor, quantity)
+        self.plans = plans
+        self.quantity = quantity = line.quantity
+        self.unit_price_minor = price = line.price_minor
+        self.list_minor = self.net_minor = list_minor = amount_of(price, quantity)
         self.discounts: dict[str, int] = {}
         self.redeemed = 0
         self.pieces_in_sets = 0
-        self.least_minor = least = least_amount_of(shelf.min_price_minor, quantity)
+        self.least_minor = self.floor_minor = 0
+        if shelf.min_price_minor:
+            self.least_minor = least_amount_of(shelf.min_price_minor, quantity)
+            self.floor_minor = min(self.least_minor, list_minor)
+        if max_discount_bp is not None:
+            bound = list_minor - percent_within(list_minor, max_discount_bp)
+            self.floor_minor = max(self.floor_minor, bound)
         if shelf.no_discount:
             self.floor_minor = list_minor
-        else:
-            self.floor_minor = min(least, list_minor)
-            if max_discount_bp is not None:
-                bound = list_minor - percent_within(list_minor, max_discount_bp)
-                self.floor_minor = max(self.floor_minor, bound)
 
     @property
     def before_redeem_minor(self) -> int:
@@ -81,29 +82,31 @@ class PricedLine:
 class Pricing:
     """A compiled rulebook, a receipt, and what the stages have found so far.
 
-    `redeemer` is the rule by which points paid, `multiplied` the multipliers that worked on each
-    earning rule: both matter to coupons. `sets` are (rule, total) in the order of signatures.
+    `now` is the shop's wall clock. `redeemer` is the rule by which points paid, `multiplied` the
+    multipliers that worked on each earning rule: both matter to coupons. `sets` are (rule, total) in
+    the order of signatures.
     """
 
     __slots__ = (
         "_measures", "compiled", "day_key", "earned", "earned_lots", "grants", "large_sets", "lines",
-        "lots_used", "multiplied", "receipt", "redeemed", "redeemer", "rewards", "season", "sets", "settings",
-        "shown",
+        "lots_used", "multiplied", "now", "receipt", "redeemed", "redeemer", "rewards", "season", "sets",
+        "settings", "shown",
     )  # fmt: skip
 
     def __init__(self, compiled: Compiled, receipt: Receipt, day_key: bytes | None = None) -> None:
         self.compiled = compiled
         self.settings = compiled.rulebook.settings
         self.receipt = receipt
+        self.now = receipt.wall_clock
         self.day_key = day_key
-        self.season = season = compiled.season(receipt)
+        self.season = season = compiled.season(receipt.at, self.now)
         self.shown: frozenset[Token] = shown_by(receipt)
         max_discount_bp = self.settings.max_line_discount_bp
-        shelf = season.shelf
-        self.lines = [
-            PricedLine(line.id, shelf(line.sku, line.price_minor), line.quantity, max_discount_bp)
-            for line in receipt.lines
-        ]
+        shown, shown_to_unnamed = self.shown, self.shown & compiled.unnamed.tokens
+        self.lines = []
+        for line in receipt.lines:
+            shelf = season.shelf(line.sku, line.price_minor)
+            self.lines.append(PricedLine(line, shelf, shelf.plans(shown, shown_to_unnamed), max_discount_bp))
         self.sets: list[tuple[str, int]] = []
         self.large_sets: list[tuple[str, ...]] = []
         self.redeemed = 0
@@ -132,10 +135,6 @@ class Pricing:
     def everywhere(self, stage: str) -> list[Clause]:
         """The live rules of a stage that are not asked line by line, in order."""
         return [clause for clause in self.season.everywhere(stage, self.shown) if self.lives(clause)]
-
-    def shown_to_unnamed(self, stage: str) -> frozenset[Token]:
-        """Of the tokens shown, those that matter to rules which name no goods."""
-        return self.shown & self.compiled.unnamed[stage].tokens
 
     def dead_among(self, clauses: Iterable[Clause]) -> frozenset[Clause]:
         """Of these rules those whose condition does not hold now."""

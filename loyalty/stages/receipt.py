@@ -38,11 +38,11 @@ def run(pricing: Pricing) -> None:
 
 def _hit_by_items(pricing: Pricing) -> dict[Clause, list[int]]:
     """The positions of the lines that the `items` of rules mean."""
-    shown, shown_unnamed = pricing.shown, pricing.shown_to_unnamed("receipt")
     hit: dict[Clause, list[int]] = {}
-    for i, line in enumerate(pricing.lines):
-        for clause in line.shelf.receipt.plan(shown, shown_unnamed):
-            hit.setdefault(clause, []).append(i)
+    if pricing.compiled.receipt_by_goods:
+        for i, line in enumerate(pricing.lines):
+            for clause in line.plans.receipt:
+                hit.setdefault(clause, []).append(i)
     return hit
 
 
@@ -79,8 +79,9 @@ class _Pool:
         self.weights = [base[i] for i in lines]
         self.capacities = [net[i] - floors[i] for i in lines]
         self.base = sum(self.weights)
-        self.capacity = sum(c for w, c in zip(self.weights, self.capacities, strict=True) if w > 0)
-        self.clips = any(c < w for w, c in zip(self.weights, self.capacities, strict=True))
+        pairs = list(zip(self.weights, self.capacities, strict=True))
+        self.capacity = sum([capacity for weight, capacity in pairs if weight])
+        self.clips = any([capacity < weight for weight, capacity in pairs])  # noqa: C419 - a list is quicker
 
     def discount(self, clause: Clause) -> tuple[int, bool]:
         """(D within base and cap, does it spill)."""
@@ -120,7 +121,7 @@ class _Stage:
     def gift(self, node: Node, base: Sequence[int], net: Sequence[int]) -> Gift:
         """What a node gives on `base` while the lines stand at `net`; neither is changed."""
         if isinstance(node, Clause):
-            shares = self._pool(node, base, net).shares(node)
+            shares = _Pool(self._lines_of(node), base, net, self._floors).shares(node)
             return [(node, shares)] if shares else []
         if node.policy in ("sum", "chain"):
             given: Gift = []
@@ -131,27 +132,27 @@ class _Stage:
         return self._best_gift(node, base, net)
 
     def _best_gift(self, branch: Branch, base: Sequence[int], net: Sequence[int]) -> Gift:
-        pools: dict[int, _Pool] = {}
+        pools: dict[int, _Pool] = {}  # by the list of lines: most rules mean the same one
 
-        def worth(alternative: Clause | Gift) -> int:
-            if not isinstance(alternative, Clause):
-                return _total(alternative)
-            lines = self._lines_of(alternative)
+        def pool_of(clause: Clause) -> _Pool:
+            lines = self._lines_of(clause)
             pool = pools.get(id(lines))
             if pool is None:
                 pool = pools[id(lines)] = _Pool(lines, base, net, self._floors)
-            return pool.worth(alternative)
+            return pool
+
+        def worth(alternative: Clause | Gift) -> int:
+            if isinstance(alternative, Clause):
+                return pool_of(alternative).worth(alternative)
+            return _total(alternative)
 
         alternatives: list[Clause | Gift] = [
             child if isinstance(child, Clause) else self.gift(child, base, net) for child in branch.children
         ]
         chosen = winner(branch.policy, alternatives, worth)
-        if chosen is None:
-            return []
-        return self.gift(chosen, base, net) if isinstance(chosen, Clause) else chosen
-
-    def _pool(self, clause: Clause, base: Sequence[int], net: Sequence[int]) -> _Pool:
-        return _Pool(self._lines_of(clause), base, net, self._floors)
+        if isinstance(chosen, Clause):
+            return [(chosen, pool_of(chosen).shares(chosen))]
+        return chosen or []
 
     def _lines_of(self, clause: Clause) -> list[int]:
         """The positions of the eligible lines; one list for all rules that mean every line."""

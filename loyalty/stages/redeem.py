@@ -23,7 +23,7 @@ def run(pricing: Pricing) -> None:
     customer, asked = pricing.receipt.customer, pricing.receipt.redeem
     if customer is None or asked is None:
         return
-    lots = live_lots(customer.lots, pricing.receipt.wall_clock)
+    lots = live_lots(customer.lots, pricing.now)
     balance = sum(lot.amount for lot in lots)
     wanted = balance if asked == "max" else min(asked, balance)
 

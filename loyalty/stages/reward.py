@@ -61,7 +61,7 @@ def _from_table(clause: Clause, pricing: Pricing) -> int:
     effect, receipt = clause.effect, pricing.receipt
     assert isinstance(effect, DrawTable)
     assert receipt.customer is not None
-    today = receipt.wall_clock.date().isoformat()
+    today = pricing.now.date().isoformat()
     drawn = _below(
         sum(weight for weight, _ in effect.table),
         pricing.day_key or b"",

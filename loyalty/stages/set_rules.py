@@ -84,7 +84,7 @@ class SetRule:
                 self.parts = (buy, get)
             case _:  # the parser lets no other effect into this stage
                 raise AssertionError(effect)
-        self.needs = sum(part.count for part in self.parts)
+        self.needs = clause.needs
         self.usable = [[i for i, shelf in enumerate(shelves) if shelf.is_meant(p.items)] for p in self.parts]
         self.touches = sorted({i for usable in self.usable for i in usable})
         self.same_sku = isinstance(effect, NForM) and effect.same_sku
@@ -184,6 +184,9 @@ class SetRule:
             yield from self._fill((*done, chosen), stock, more_than)
             return
         usable = self.usable[part]
+        if start == len(usable) - 1:
+            yield from self._fill_with(usable[start], done, chosen, stock, more_than)
+            return
         for at in range(start, len(usable)):
             i = usable[at]
             if stock[i] == 0 or (self.same_sku and chosen and self.skus[i] != self.skus[chosen[0]]):
@@ -192,6 +195,17 @@ class SetRule:
             if self._bound(done, (*chosen, i), at, stock) > more_than():
                 yield from self._fill_part(done, (*chosen, i), at, stock, more_than)
             stock[i] += 1
+
+    def _fill_with(
+        self, i: int, done: Parts, chosen: tuple[int, ...], stock: Stock, more_than: Callable[[], int]
+    ) -> Iterator[Application]:
+        """Complete the part after `done` with units of one class, the last it can use."""
+        missing = self.parts[len(done)].count - len(chosen)
+        if stock[i] < missing or (self.same_sku and chosen and self.skus[i] != self.skus[chosen[0]]):
+            return
+        stock[i] -= missing
+        yield from self._fill((*done, chosen + (i,) * missing), stock, more_than)
+        stock[i] += missing
 
     def _bound(self, done: Parts, chosen: tuple[int, ...], at: int, stock: Stock) -> int:
         """No completion of this beginning is worth more; 0 where there is none."""

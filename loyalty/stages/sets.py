@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loyalty.clauses import Clause
-from loyalty.effects import Bundle, BuyGet, NForM
 from loyalty.faults import Fault, Refused
 from loyalty.money import pieces_of
 from loyalty.stages.pricing import Pricing
@@ -43,39 +42,26 @@ def run(pricing: Pricing) -> None:
         _book(pricing, application, rule, queues)
 
 
-def needed(clause: Clause) -> int:
-    """How many pieces one use of the rule takes."""
-    match clause.effect:
-        case NForM(n):
-            return n
-        case Bundle(parts):
-            return sum(part.count for part in parts)
-        case BuyGet(buy, get):
-            return buy.count + get.count
-    raise AssertionError(clause.effect)  # the parser lets no other effect into this stage
-
-
 class _Reach:
     """The pieces on the receipt, and which live rules find enough of them for one use."""
 
     def __init__(self, pricing: Pricing) -> None:
-        shown, shown_unnamed = pricing.shown, pricing.shown_to_unnamed("sets")
         self._pricing = pricing
         self._alive: dict[Clause, bool] = {}
         self.pieces: dict[int, int] = {}
-        self.by_line: dict[int, tuple[Clause, ...]] = {}
-        self.lines: dict[Clause, list[int]] = {}
         found: dict[Clause, int] = {}
         for i, line in enumerate(pricing.lines):
-            shelf = line.shelf
-            plan = shelf.sets.plan(shown, shown_unnamed)
+            plan, shelf = line.plans.sets, line.shelf
             if plan and not shelf.weighed and not shelf.no_discount and (count := pieces_of(line.quantity)):
                 self.pieces[i] = count
-                self.by_line[i] = plan
                 for clause in plan:
                     found[clause] = found.get(clause, 0) + count
+        self.clauses = [c for c, count in found.items() if count >= c.needs and self.is_alive(c)]
+        self.lines: dict[Clause, list[int]] = {}
+        if self.clauses:
+            for i in self.pieces:
+                for clause in pricing.lines[i].plans.sets:
                     self.lines.setdefault(clause, []).append(i)
-        self.clauses = [c for c, count in found.items() if count >= needed(c) and self.is_alive(c)]
 
     def is_alive(self, clause: Clause) -> bool:
         """Whether the rule's condition holds; asked only of rules that others are tied to."""
@@ -83,6 +69,10 @@ class _Reach:
         if alive is None:
             alive = self._alive[clause] = self._pricing.lives(clause)
         return alive
+
+    def tied_to(self, i: int) -> Iterator[Clause]:
+        """The live rules that can use the pieces of a line."""
+        return filter(self.is_alive, self._pricing.lines[i].plans.sets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +99,7 @@ def _components(reach: _Reach) -> Iterator[_Component]:
             for i in reach.lines[waiting.pop()]:
                 if i not in lines:
                     lines.add(i)
-                    more = [c for c in reach.by_line[i] if c not in tied and reach.is_alive(c)]
+                    more = [c for c in reach.tied_to(i) if c not in tied]
                     tied.update(more)
                     waiting += more
         in_reach = sorted(tied & left, key=lambda clause: clause.number)
