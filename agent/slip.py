@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from agent.amounts import Amounts
 from agent.drivers.document import Cut, Document, Line, Qr, document_lines, substitute
+from loyalty.amounts import Amounts
 from loyalty.texts import N_, Text
 
 __all__ = ["Earned", "Expiring", "SlipData", "SlipLine", "document_lines", "layout"]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from agent.amounts import Amounts
+from loyalty.amounts import Amounts
 from loyalty.texts import Text
 
 LANGUAGES = ("ru", "en")

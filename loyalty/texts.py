@@ -11,6 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Written(Protocol):
+    """A value that is written differently in each language."""
+
+    def render(self, translate: Callable[[str], str]) -> str:
+        """The value in the language of `translate`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +33,10 @@ class Text:
     def render(self, translate: Callable[[str], str]) -> str:
         """The sentence in the language of `translate` (a gettext function).
 
-        A value that is itself a `Text` is rendered in the same language.
+        A value that can be rendered itself (a `Text`, an amount) is rendered in the same language.
         """
         values = {
-            name: value.render(translate) if isinstance(value, Text) else value
+            name: value.render(translate) if isinstance(value, Written) else value
             for name, value in self.params.items()
         }
         return translate(self.msgid).format_map(values)

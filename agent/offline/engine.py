@@ -39,7 +39,7 @@ class InForce:
     compiled: index.Compiled
 
     def price(self, receipt: Mapping[str, Any]) -> dict[str, Any]:
-        """The quote of an open sale in the engine's JSON form, without draws. Raises loyalty.faults.Refused."""
+        """The quote of an open sale in JSON form, without draws. Raises loyalty.faults.Refused."""
         return engine.quote(self.compiled, receipts.parse(receipt), upto_earn=True).to_builtins()
 
     @property

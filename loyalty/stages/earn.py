@@ -13,18 +13,22 @@ A return runs the same count again over what is left of the sale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
 from loyalty.clauses import Clause, EarnPlan, Node
 from loyalty.effects import Base, EarnEvery, EarnFixed, EarnMultiplier, EarnPercent
 from loyalty.money import BP, down_to, full_times
+from loyalty.rulebook import Policy
 from loyalty.stages.policy import winner
 from loyalty.stages.pricing import EarnedLot, PricedLine, Pricing
 
 Values = list[tuple[Clause, int]]
 """What percents give one line, in ten-thousandths of a hundredth of a point; every value is positive."""
+
+Choose = Callable[[Policy, list[Values], Callable[[Values], int]], Values | None]
+"""How a competing group takes one of its offers: `winner`, or somebody who watches it."""
 
 PLAIN_X100 = 100
 """The multiplier of a line for which there is none."""
@@ -122,9 +126,9 @@ def count_points(pricing: Pricing) -> Count:
 
 
 def _count_line(count: Count, plan: EarnPlan, line: PricedLine, dead: frozenset[Clause]) -> None:
-    multiplier = _multiplier(plan.multipliers, dead)
+    multiplier = greatest_multiplier(plan.multipliers, dead)
     x100 = multiplier.effect.x100 if multiplier is not None else PLAIN_X100  # type: ignore[union-attr]
-    for clause, _ in _values(plan.root, line, dead):
+    for clause, _ in values_of(plan.root, line, dead):
         count.add(clause, line, x100)
         if multiplier is not None:
             count.multiplied.setdefault(clause.id, set()).add(multiplier.id)
@@ -137,7 +141,7 @@ def _count_line(count: Count, plan: EarnPlan, line: PricedLine, dead: frozenset[
             count.fixed.add(clause)
 
 
-def _multiplier(multipliers: Iterable[Clause], dead: frozenset[Clause]) -> Clause | None:
+def greatest_multiplier(multipliers: Iterable[Clause], dead: frozenset[Clause]) -> Clause | None:
     """The largest live multiplier of a line; of equals the earlier one."""
     chosen, greatest = None, -1
     for clause in multipliers:
@@ -147,18 +151,19 @@ def _multiplier(multipliers: Iterable[Clause], dead: frozenset[Clause]) -> Claus
     return chosen
 
 
-def _values(node: Node, line: PricedLine, dead: frozenset[Clause]) -> Values:
-    """What a node gives one line; a chain is a sum here, for nothing is taken from any base."""
+def values_of(node: Node, line: PricedLine, dead: frozenset[Clause], choose: Choose = winner) -> Values:
+    """What a node gives one line; a chain is a sum here, for nothing is taken from any base.
+
+    `choose` says which offer a competing group takes.
+    """
     if isinstance(node, Clause):
         assert isinstance(node.effect, EarnPercent)
         value = 0 if node in dead else base_of(line, node.effect.on) * node.effect.bp
         return [(node, value)] if value > 0 else []
-    if len(node.children) == 1:
-        return _values(node.children[0], line, dead)
-    offers = [_values(child, line, dead) for child in node.children]
+    offers = [values_of(child, line, dead, choose) for child in node.children]
     if node.policy in ("sum", "chain"):
         return [part for offer in offers for part in offer]
-    return winner(node.policy, offers, lambda offer: sum(value for _, value in offer)) or []
+    return choose(node.policy, offers, lambda offer: sum(value for _, value in offer)) or []
 
 
 def base_of(line: PricedLine, on: Base) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loyalty.clauses import Clause, Node
+from loyalty.clauses import Branch, Clause, Node
 from loyalty.effects import AmountOff, Percent, UnitPrice
 from loyalty.money import THOUSANDTHS, amount_of, percent_of
 from loyalty.stages.policy import winner
@@ -34,7 +34,7 @@ def run(pricing: Pricing) -> None:
         if plan.percents:
             _best_percent(plan.percents, line, room)
         elif plan.root.children:
-            offer = _Visit(line, room, dead, cap_left).offer(plan.root, taken=0)
+            offer = Visit(line, room, dead, cap_left).offer(plan.root, taken=0)
             for clause, amount in offer:
                 given = min(amount, line.net_minor - line.floor_minor)
                 line.take(clause.id, given)
@@ -66,7 +66,7 @@ def outside_sets(line: PricedLine) -> int:
     return amount_of(line.unit_price_minor, line.quantity - line.pieces_in_sets * THOUSANDTHS)
 
 
-class _Visit:
+class Visit:
     """What the tree offers one line."""
 
     __slots__ = ("cap_left", "dead", "fresh", "line", "outside", "room", "whole")
@@ -85,7 +85,7 @@ class _Visit:
     def offer(self, node: Node, taken: int) -> Offer:
         """The contributions of a node on the base less what a chain above it `taken`."""
         if isinstance(node, Clause):
-            amount = self._amount(node, taken)
+            amount = self.amount(node, taken)
             return [(node, amount)] if amount > 0 else []
         if node.policy == "sum":
             return [part for child in node.children for part in self.offer(child, taken)]
@@ -93,14 +93,22 @@ class _Visit:
             chained: Offer = []
             for child in node.children:
                 link = self.offer(child, taken)
-                taken += _total(link)
+                taken += total_of(link)
                 chained += link
             return chained
-        offers = [self.offer(child, taken) for child in node.children]
-        return winner(node.policy, offers, lambda offer: min(self.room, _total(offer))) or []
+        return self.choose(node, [self.offer(child, taken) for child in node.children])
 
-    def _amount(self, clause: Clause, taken: int) -> int:
+    def choose(self, branch: Branch, offers: list[Offer]) -> Offer:
+        """The offer that a competing group takes."""
+        return winner(branch.policy, offers, lambda offer: min(self.room, total_of(offer))) or []
+
+    def amount(self, clause: Clause, taken: int) -> int:
         """What one rule gives, within its base and what is left of its cap."""
+        amount = self.uncapped(clause, taken)
+        return amount if clause.cap is None else min(amount, self.cap_left.get(clause, clause.cap))
+
+    def uncapped(self, clause: Clause, taken: int) -> int:
+        """What one rule gives, within its base."""
         if clause in self.dead or (clause.fresh and not self.fresh):
             return 0
         base, quantity = self.whole if clause.over_sets else self.outside
@@ -114,9 +122,9 @@ class _Visit:
                 amount = base - amount_of(price_minor, quantity)
             case _:  # the parser lets no other effect into this stage
                 raise AssertionError(clause.effect)
-        amount = min(amount, base)
-        return amount if clause.cap is None else min(amount, self.cap_left.get(clause, clause.cap))
+        return min(amount, base)
 
 
-def _total(offer: Offer) -> int:
+def total_of(offer: Offer) -> int:
+    """What an offer comes to, before any clip."""
     return sum(amount for _, amount in offer)

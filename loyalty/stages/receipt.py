@@ -10,7 +10,7 @@ sharing out, nothing is shared out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from loyalty.clauses import Branch, Clause, Node
 from loyalty.effects import ReceiptAmount, ReceiptEvery, ReceiptPercent, ReceiptSteps
@@ -25,18 +25,18 @@ Gift = list[tuple[Clause, list[tuple[int, int]]]]
 def run(pricing: Pricing) -> None:
     """Give the discounts on the receipt."""
     everywhere = pricing.everywhere("receipt")
-    hit = _hit_by_items(pricing)
+    hit = hit_by_items(pricing)
     clauses = sorted([*everywhere, *(clause for clause in hit if pricing.lives(clause))], key=_number)
     if not clauses:
         return
     tree = pricing.compiled.groups["receipt"].tree(clauses)
     net = [line.net_minor for line in pricing.lines]
-    for clause, shares in _Stage(pricing.lines, hit).gift(tree, net, net):
+    for clause, shares in Sharing(pricing.lines, hit).gift(tree, net, net):
         for i, share in shares:
             pricing.lines[i].take(clause.id, share)
 
 
-def _hit_by_items(pricing: Pricing) -> dict[Clause, list[int]]:
+def hit_by_items(pricing: Pricing) -> dict[Clause, list[int]]:
     """The positions of the lines that the `items` of rules mean."""
     hit: dict[Clause, list[int]] = {}
     if pricing.compiled.receipt_by_goods:
@@ -67,7 +67,7 @@ def asked(clause: Clause, base: int) -> tuple[int, bool]:
     raise AssertionError(clause.effect)  # the parser lets no other effect into this stage
 
 
-class _Pool:
+class Pool:
     """The lines that one rule may work on, with their weights and capacities."""
 
     __slots__ = ("base", "capacities", "capacity", "clips", "lines", "weights")
@@ -105,7 +105,7 @@ class _Pool:
         return [(i, share) for i, share in zip(self.lines, shares, strict=True) if share]
 
 
-class _Stage:
+class Sharing:
     """The stage over one receipt; holds what was so when the stage began."""
 
     __slots__ = ("_eligible", "_every", "_floors", "_fresh", "_hit", "_lines")
@@ -121,7 +121,7 @@ class _Stage:
     def gift(self, node: Node, base: Sequence[int], net: Sequence[int]) -> Gift:
         """What a node gives on `base` while the lines stand at `net`; neither is changed."""
         if isinstance(node, Clause):
-            shares = _Pool(self._lines_of(node), base, net, self._floors).shares(node)
+            shares = self.pool(node, base, net).shares(node)
             return [(node, shares)] if shares else []
         if node.policy in ("sum", "chain"):
             given: Gift = []
@@ -132,29 +132,39 @@ class _Stage:
         return self._best_gift(node, base, net)
 
     def _best_gift(self, branch: Branch, base: Sequence[int], net: Sequence[int]) -> Gift:
-        pools: dict[int, _Pool] = {}  # by the list of lines: most rules mean the same one
+        pools: dict[int, Pool] = {}  # by the list of lines: most rules mean the same one
 
-        def pool_of(clause: Clause) -> _Pool:
-            lines = self._lines_of(clause)
-            pool = pools.get(id(lines))
+        def pool_of(clause: Clause) -> Pool:
+            known = id(self.lines_of(clause))
+            pool = pools.get(known)
             if pool is None:
-                pool = pools[id(lines)] = _Pool(lines, base, net, self._floors)
+                pool = pools[known] = self.pool(clause, base, net)
             return pool
 
         def worth(alternative: Clause | Gift) -> int:
             if isinstance(alternative, Clause):
                 return pool_of(alternative).worth(alternative)
-            return _total(alternative)
+            return total_of(alternative)
 
         alternatives: list[Clause | Gift] = [
             child if isinstance(child, Clause) else self.gift(child, base, net) for child in branch.children
         ]
-        chosen = winner(branch.policy, alternatives, worth)
+        chosen = self.choose(branch, alternatives, worth)
         if isinstance(chosen, Clause):
             return [(chosen, pool_of(chosen).shares(chosen))]
         return chosen or []
 
-    def _lines_of(self, clause: Clause) -> list[int]:
+    def choose(
+        self, branch: Branch, alternatives: list[Clause | Gift], worth: Callable[[Clause | Gift], int]
+    ) -> Clause | Gift | None:
+        """The alternative that a competing group takes."""
+        return winner(branch.policy, alternatives, worth)
+
+    def pool(self, clause: Clause, base: Sequence[int], net: Sequence[int]) -> Pool:
+        """The lines that a rule may work on, on this base and while the lines stand at `net`."""
+        return Pool(self.lines_of(clause), base, net, self._floors)
+
+    def lines_of(self, clause: Clause) -> list[int]:
         """The positions of the eligible lines; one list for all rules that mean every line."""
         if clause.items is None:
             return self._fresh if clause.fresh else self._every
@@ -173,7 +183,8 @@ def _after(net: Sequence[int], given: Gift) -> list[int]:
     return left
 
 
-def _total(gift: Gift) -> int:
+def total_of(gift: Gift) -> int:
+    """What a gift comes to."""
     return sum(share for _, shares in gift for _, share in shares)
 
 
