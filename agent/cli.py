@@ -21,6 +21,7 @@ import click
 
 from agent.config import DEFAULT_PATH, Config, ConfigError, load
 from agent.quote_command import quote_command
+from agent.rulebook_command import rulebook_command
 from agent.texts import amount, language, say
 from loyalty.texts import N_, Text
 
@@ -62,6 +63,7 @@ def main() -> None:
 
 
 main.add_command(quote_command)
+main.add_command(rulebook_command)
 
 
 @main.command()

@@ -14,7 +14,6 @@ import ctypes
 import logging
 import os
 import resource
-import signal
 import sqlite3
 import threading
 import time
@@ -46,6 +45,7 @@ from agent.offline.engine import InForce
 from agent.offline.ledger_db import NOT_ENROLLED, Identity, LedgerDb, LedgerFault, Reader
 from agent.offline.snapshot_db import Members, SnapshotDb, Stored, is_damage
 from agent.state import StateDir
+from agent.stopping import Stopping
 from agent.till import Till
 from loyalty import settings as settings_files
 from loyalty.faults import Refused
@@ -153,6 +153,11 @@ class Programme:
         in_force = self._build({channel: Stored(version, b"", contents)})
         if in_force is None or channel not in in_force.versions:
             return False
+        if channel == in_force.settings.channels.get(RULEBOOK):
+            tests = engine.self_test(in_force)
+            log.info(
+                "rulebook version %d: %d tests pass, results %s", version, tests.count, tests.results_sha256
+            )
         self.on_interval(in_force.settings.sync_interval_s)
         ask = NewInForce(channel, version, manifest_sha256, in_force)
         self._inbox.post(ask)
@@ -232,9 +237,7 @@ def run(config: Config) -> int:
 
 def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) -> None:
     inbox = Inbox()
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = Stopping()
     scanners = _scanners(config, inbox)
     for scanner in scanners:
         scanner.start()
@@ -266,7 +269,7 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
 
     server = ApiServer(Api(inbox, state.token()), config.api.host, config.api.port)
     state.save_port(server.port)  # the last thing that can fail; from here on threads use the files
-    loop = threading.Thread(target=_loop, args=(till, stopping), name="till", daemon=True)
+    loop = threading.Thread(target=_loop, args=(till,), name="till", daemon=True)
     loop.start()
     server.start()
     assert outside.sync is not None
@@ -293,14 +296,13 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     shelf.close()
 
 
-def _loop(till: Till, stopping: threading.Event) -> None:
+def _loop(till: Till) -> None:
     try:
         till.run()
     except Exception:
         # A till whose loop is in doubt must not go on; systemd starts it anew from what is on disk.
         log.exception("the till's loop died; the agent ends and is started anew")
         _notify(b"STATUS=the till's loop died")
-        stopping.set()
         os._exit(70)
 
 

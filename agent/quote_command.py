@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 import click
 
-from agent.texts import language, translator
+from agent.texts import both, language, translator
 from loyalty import catalog, receipt, rulebook, strictjson
-from loyalty.faults import Fault, Refused, did_you_mean, shown
+from loyalty.explain import explain
+from loyalty.faults import Fault, Refused, did_you_mean, gathered, shown
 from loyalty.index import compile_rulebook
 from loyalty.quote import priced, summed_up
 from loyalty.returns import give_back
@@ -41,7 +42,7 @@ Parsed = TypeVar("Parsed")
     "--returns", "returns_file", type=click.Path(path_type=Path), metavar="FILE", help="Goods given back."
 )
 @click.option("--draw-key", metavar="HEX", help="Day key of draws, as it stands.")
-@click.option("--why", is_flag=True, help="Say why each rule did what it did (not in this version).")
+@click.option("--why", is_flag=True, help="Say what became of each rule, and why.")
 @click.option("--jsonl", is_flag=True, help="Requests from standard input, quotes out, one a line.")
 def quote_command(
     rulebook_file: Path | None,
@@ -60,7 +61,7 @@ def quote_command(
             raise click.UsageError(
                 N_("--jsonl reads everything from standard input; leave the files out").render(translate)
             )
-        answer_lines(sys.stdin.buffer, sys.stdout.buffer, translate)
+        answer_lines(sys.stdin.buffer, sys.stdout.buffer, translate, why=why)
         return
     missing = [f"--{name}" for name, file in files.items() if file is None]
     if missing:
@@ -69,32 +70,34 @@ def quote_command(
         )
     files["returns"] = returns_file
     try:
-        request = _documents({name: file for name, file in files.items() if file is not None})
-        answer = price({**request, "draw_key": draw_key})
+        request = read_documents({name: file for name, file in files.items() if file is not None})
+        answer = price({**request, "draw_key": draw_key}, why=why)
     except Refused as error:
-        for fault in error.faults:
-            click.echo(fault.render(translate), err=True)
-        raise click.exceptions.Exit(1) from None
+        fail_with(error.faults, translate)
     click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
 
 
-def price(request: Mapping[str, object]) -> dict[str, Any]:
+def fail_with(faults: Iterable[Fault], translate: Callable[[str], str]) -> NoReturn:
+    """List the faults on standard error and end with 1."""
+    for fault in faults:
+        click.echo(fault.render(translate), err=True)
+    raise click.exceptions.Exit(1)
+
+
+def price(request: Mapping[str, object], *, why: bool = False) -> dict[str, Any]:
     """The quote for a request {"rulebook", "catalog", "receipt", "returns"?, "draw_key"?} of JSON documents.
 
-    Raises `Refused` with every fault of all of them, their paths beginning with the document's name.
+    `why` adds what became of each rule, in both languages. Raises `Refused` with every fault of all
+    documents, their paths beginning with the document's name.
     """
     faults: list[Fault] = []
 
     def parsed(parse: Callable[[object, str], Parsed], name: str) -> Parsed | None:
-        if request.get(name) is None:
-            if name in DOCUMENTS:
-                faults.append(Fault(name, N_("is missing; it is required here")))
-            return None
-        try:
-            return parse(request[name], name)
-        except Refused as error:
-            faults.extend(error.faults)
-            return None
+        if request.get(name) is not None:
+            return gathered(parse, request[name], name, faults)
+        if name in DOCUMENTS:
+            faults.append(Fault(name, N_("is missing; it is required here")))
+        return None
 
     rules = parsed(rulebook.parse, "rulebook")
     goods = parsed(catalog.parse, "catalog")
@@ -103,18 +106,26 @@ def price(request: Mapping[str, object]) -> dict[str, Any]:
     day_key = parsed(_day_key, "draw_key")
     if rules is None or goods is None or sale is None or faults:
         raise Refused(faults)
-    pricing = priced(compile_rulebook(rules, goods), sale, day_key)
+    compiled = compile_rulebook(rules, goods)
+    if why:
+        pricing, reasons = explain(compiled, sale, day_key)
+    else:
+        pricing, reasons = priced(compiled, sale, day_key), []
     answer = summed_up(pricing).to_builtins()
     if returns is not None:
         answer["returns"] = [returned.to_builtins() for returned in give_back(pricing, returns)]
+    if why:
+        answer["why"] = [reason.to_builtins(both) for reason in reasons]
     return answer
 
 
-def answer_lines(requests: IO[bytes], answers: IO[bytes], translate: Callable[[str], str]) -> None:
+def answer_lines(
+    requests: IO[bytes], answers: IO[bytes], translate: Callable[[str], str], *, why: bool = False
+) -> None:
     """Answer every request line with one line, as soon as it is read; blank lines are skipped."""
     for line in _lines(requests):
         try:
-            answer = price(_request(line))
+            answer = price(_request(line), why=why)
         except Refused as error:
             answer = {"error": [fault.render(translate) for fault in error.faults]}
         answers.write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
@@ -156,7 +167,7 @@ def _faults_in(request: Mapping[str, object]) -> tuple[Fault, ...]:
     return ()
 
 
-def _documents(files: Mapping[str, Path]) -> dict[str, object]:
+def read_documents(files: Mapping[str, Path]) -> dict[str, object]:
     """The JSON documents in these files. Raises `Refused` with the faults of all that cannot be read."""
     documents: dict[str, object] = {}
     faults: list[Fault] = []

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from loyalty.amounts import Amounts
-from loyalty.texts import Text
+from loyalty.texts import Text, Written
 
 LANGUAGES = ("ru", "en")
 _DOMAINS = ("agent", "loyalty")
@@ -54,7 +54,7 @@ def say(text: Text, lang: str | None = None) -> str:
     return text.render(translator(language(lang)))
 
 
-def both(text: Text) -> dict[str, str]:
+def both(text: Written) -> dict[str, str]:
     """`text` in every language, for programs that pass it on to a person of their own."""
     return {lang: text.render(translator(lang)) for lang in LANGUAGES}
 

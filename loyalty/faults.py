@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from loyalty.texts import N_, Text
 
@@ -25,6 +26,8 @@ MAX_LISTED = 12
 
 MAX_COMPARED = 1_000
 """Most names that are compared in search of the nearest."""
+
+Parsed = TypeVar("Parsed")
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 
@@ -58,6 +61,17 @@ class Refused(ValueError):  # noqa: N818 - it is the answer, as in "the rulebook
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults: tuple[Fault, ...] = tuple(faults)
         super().__init__("; ".join(str(fault) for fault in self.faults[:MAX_LISTED]))
+
+
+def gathered(
+    parse: Callable[[object, str], Parsed], raw: object, path: str, faults: list[Fault]
+) -> Parsed | None:
+    """What `parse` makes of `raw`; where it refuses, its faults go to the others, and None comes back."""
+    try:
+        return parse(raw, path)
+    except Refused as refused:
+        faults.extend(refused.faults)
+        return None
 
 
 def at_key(path: str, key: str) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loyalty import catalog as catalogs
-from loyalty import index, strictjson
+from loyalty import index, selftest, strictjson
 from loyalty import quote as engine
 from loyalty import receipt as receipts
 from loyalty import rulebook as rulebooks
@@ -68,6 +68,11 @@ def build(
         catalog=goods,
         compiled=index.compile_rulebook(rules, goods.engine),
     )
+
+
+def self_test(in_force: InForce) -> selftest.SelfTest:
+    """Run the tests inside the rulebook with the goods that lie here. Raises Refused where one fails."""
+    return selftest.check(in_force.compiled)
 
 
 def without_settings(store: str, at: str) -> InForce:

@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 
 from central.commands.common import answer, home_option, json_option, open_home, read_file
-from central.commands.rules import say_published
+from central.commands.rules import CATALOG_FILE, say_published
 from loyalty import catalog, strictjson
 from loyalty.card_templates import parse_templates
 from loyalty.faults import Refused
 from loyalty.texts import N_
 
-CATALOG_FILE = "catalog.json"
 _file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 
 

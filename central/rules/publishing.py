@@ -70,6 +70,14 @@ def newest_versions(channels: tuple[str, ...]) -> dict[str, int]:
     return {channel: publication.version for channel, publication in found if publication}
 
 
+def newest_file(channel: str, name: str) -> bytes | None:
+    """A file of the newest version of a channel, or None where nothing was published."""
+    publication = newest(channel)
+    if publication is None:
+        return None
+    return bytes(PublicationFile.objects.get(publication=publication, name=name).blob.content)
+
+
 def channel_keys(home: Home) -> dict[str, bytes]:
     """Key id -> public key: what a till gets at enrolment to verify manifests with."""
     key = public_bytes(home.channel_key)
