@@ -93,7 +93,7 @@ class SetRule:
         self.capacities = [each.capacity_minor for each in classes]
         self.cuts = [min(percent_of(price, bp), price) for price in self.prices]
         self.clipped = [min(cut, room) for cut, room in zip(self.cuts, self.capacities, strict=True)]
-        self.meets_floors = any(self.capacities[i] < self.prices[i] for i in self.touches)
+        self.meets_floors = any([self.capacities[i] < self.prices[i] for i in self.touches])  # noqa: C419
 
     # -- worth ------------------------------------------------------------------------------------
 
@@ -109,10 +109,11 @@ class SetRule:
                 return sum(self.clipped[i] for i in parts[1])
         units = [i for part in parts for i in part]
         return min(
-            self._bundle_cut(sum(self.prices[i] for i in units)), sum(self.capacities[i] for i in units)
+            self.bundle_cut(sum(self.prices[i] for i in units)), sum(self.capacities[i] for i in units)
         )
 
-    def _bundle_cut(self, total: int) -> int:
+    def bundle_cut(self, total: int) -> int:
+        """What a bundle takes off units that cost `total` together."""
         match self.effect:
             case Bundle(price_minor=int(price)):
                 return max(0, total - price)
@@ -136,7 +137,7 @@ class SetRule:
             case BuyGet():
                 return [[0] * len(parts[0]), [self.clipped[i] for i in parts[1]]]
             case _:
-                total = self._bundle_cut(sum(self.prices[i] for part in parts for i in part))
+                total = self.bundle_cut(sum(self.prices[i] for part in parts for i in part))
         units = self.places(parts)[0]
         return [distribute(total, [self.prices[i] for i in units], [self.capacities[i] for i in units])]
 
@@ -153,8 +154,8 @@ class SetRule:
 
         `more_than` is asked again and again, so whoever looks for the best raises it on the way.
         """
-        if self.needs <= sum(stock[i] for i in self.touches):
-            yield from self._fill((), list(stock), more_than)
+        if self.needs <= sum([stock[i] for i in self.touches]):
+            yield from _Listing(self, stock, more_than).fill(())
 
     def best(self, stock: Stock) -> Application | None:
         """The application of greatest benefit, and of equals the one of smallest signature."""
@@ -167,97 +168,111 @@ class SetRule:
             found = application
         return found
 
-    def _fill(self, done: Parts, stock: Stock, more_than: Callable[[], int]) -> Iterator[Application]:
-        if len(done) == len(self.parts):
-            benefit = self.benefit(done)
-            if benefit > more_than():
-                yield Application(self.number, done, benefit)
-            return
-        yield from self._fill_part(done, (), 0, stock, more_than)
 
-    def _fill_part(
-        self, done: Parts, chosen: tuple[int, ...], start: int, stock: Stock, more_than: Callable[[], int]
-    ) -> Iterator[Application]:
-        """Complete the part after `done`, of which `chosen` stands, from usable classes from `start` on."""
+class _Listing:
+    """One listing of a rule's applications over the classes that have units left."""
+
+    def __init__(self, rule: SetRule, stock: Stock, more_than: Callable[[], int]) -> None:
+        self.rule = rule
+        self.stock = list(stock)
+        self.more_than = more_than
+        self.usable = [[i for i in usable if stock[i]] for usable in rule.usable]
+        self.touches = [i for i in rule.touches if stock[i]]
+
+    def fill(self, done: Parts) -> Iterator[Application]:
+        """The applications that begin with these parts."""
+        if len(done) == len(self.rule.parts):
+            benefit = self.rule.benefit(done)
+            if benefit > self.more_than():
+                yield Application(self.rule.number, done, benefit)
+            return
+        yield from self._fill_part(done, (), 0)
+
+    def _fill_part(self, done: Parts, chosen: tuple[int, ...], start: int) -> Iterator[Application]:
+        """Complete the part after `done`, of which `chosen` stands, from usable classes from `start` on.
+
+        Of each class as many units as possible first: so signatures come in order.
+        """
         part = len(done)
-        if len(chosen) == self.parts[part].count:
-            yield from self._fill((*done, chosen), stock, more_than)
+        missing = self.rule.parts[part].count - len(chosen)
+        if missing == 0:
+            yield from self.fill((*done, chosen))
             return
         usable = self.usable[part]
-        if start == len(usable) - 1:
-            yield from self._fill_with(usable[start], done, chosen, stock, more_than)
-            return
         for at in range(start, len(usable)):
             i = usable[at]
-            if stock[i] == 0 or (self.same_sku and chosen and self.skus[i] != self.skus[chosen[0]]):
+            if self.rule.same_sku and chosen and self.rule.skus[i] != self.rule.skus[chosen[0]]:
                 continue
-            stock[i] -= 1
-            if self._bound(done, (*chosen, i), at, stock) > more_than():
-                yield from self._fill_part(done, (*chosen, i), at, stock, more_than)
-            stock[i] += 1
+            least = missing if at == len(usable) - 1 else 1  # the last class must give all that is missing
+            for units in range(min(self.stock[i], missing), least - 1, -1):
+                begun = chosen + (i,) * units
+                self.stock[i] -= units
+                if least == missing or self._bound(done, begun, at + 1) > self.more_than():
+                    yield from self._fill_part(done, begun, at + 1)
+                self.stock[i] += units
 
-    def _fill_with(
-        self, i: int, done: Parts, chosen: tuple[int, ...], stock: Stock, more_than: Callable[[], int]
-    ) -> Iterator[Application]:
-        """Complete the part after `done` with units of one class, the last it can use."""
-        missing = self.parts[len(done)].count - len(chosen)
-        if stock[i] < missing or (self.same_sku and chosen and self.skus[i] != self.skus[chosen[0]]):
-            return
-        stock[i] -= missing
-        yield from self._fill((*done, chosen + (i,) * missing), stock, more_than)
-        stock[i] += missing
+    def _bound(self, done: Parts, chosen: tuple[int, ...], at: int) -> int:
+        """No completion of this beginning is worth more; 0 where there is none.
 
-    def _bound(self, done: Parts, chosen: tuple[int, ...], at: int, stock: Stock) -> int:
-        """No completion of this beginning is worth more; 0 where there is none."""
+        What is still missing is counted at its dearest and, apart from that, at its roomiest.
+        """
         part = len(done)
-        rest = self._dearest(part, at, self.parts[part].count - len(chosen), stock)
-        if rest is None:
+        usable = self.usable[part][at:]
+        missing = self.rule.parts[part].count - len(chosen)
+        rest = self._first(usable, missing)
+        if len(rest) < missing:
             return 0
-        match self.effect:
-            case NForM(n, m, _, place):
+        match self.rule.effect:
+            case NForM(_, m, _, place):
                 # Cuts fall with the class, so the dearest completion has the greatest cuts.
-                cuts = sum(self.cuts[i] for i in (*chosen, *rest)[m:])
+                cuts = total_of(self.rule.cuts, (*chosen, *rest)[m:])
                 if place == "free":
                     return cuts
-                return min(
-                    cuts,
-                    self._capacity(chosen) + self._most(part, at, n - len(chosen), stock, self.capacities),
-                )
+                return min(cuts, total_of(self.rule.capacities, chosen) + self._most_room(usable, missing))
             case BuyGet(_, get):
                 if part == 0:
-                    return self._most(1, 0, get.count, stock, self.clipped)
-                now = sum(self.clipped[i] for i in chosen)
-                return now + self._most(1, at, get.count - len(chosen), stock, self.clipped)
-        price = sum(self.prices[i] for each in (*done, chosen, rest) for i in each)
-        room = sum(self._capacity(each) for each in (*done, chosen))
-        room += self._most(part, at, len(rest), stock, self.capacities)
-        for later in range(part + 1, len(self.parts)):
-            dearest = self._dearest(later, 0, self.parts[later].count, stock)
-            if dearest is None:
+                    return self._most(self.rule.clipped, self.usable[1], get.count)
+                return total_of(self.rule.clipped, chosen) + self._most(self.rule.clipped, usable, missing)
+        here = [i for each in (*done, chosen) for i in each]
+        price = total_of(self.rule.prices, here) + total_of(self.rule.prices, rest)
+        room = total_of(self.rule.capacities, here) + self._most_room(usable, missing)
+        for later in range(part + 1, len(self.rule.parts)):
+            count = self.rule.parts[later].count
+            dearest = self._first(self.usable[later], count)
+            if len(dearest) < count:
                 return 0
-            price += sum(self.prices[i] for i in dearest)
-            room += self._most(later, 0, len(dearest), stock, self.capacities)
-        return min(self._bundle_cut(price), room)
+            price += total_of(self.rule.prices, dearest)
+            room += self._most_room(self.usable[later], count)
+        if part + 1 < len(self.rule.parts):  # parts may want the same units, which cannot serve twice
+            left = self.rule.needs - len(here)
+            price = min(
+                price,
+                total_of(self.rule.prices, here)
+                + total_of(self.rule.prices, self._first(self.touches, left)),
+            )
+        return min(self.rule.bundle_cut(price), room)
 
-    def _dearest(self, part: int, at: int, count: int, stock: Stock) -> list[int] | None:
-        """The dearest `count` free units of a part from a usable class on; None where there are fewer."""
+    def _first(self, classes: Sequence[int], count: int) -> list[int]:
+        """The first `count` free units of these classes, or as many as there are."""
         found: list[int] = []
-        for i in self.usable[part][at:]:
+        for i in classes:
             if len(found) >= count:
                 break
-            found += [i] * min(stock[i], count - len(found))
-        return found if len(found) == count else None
+            found += [i] * min(self.stock[i], count - len(found))
+        return found
 
-    def _most(self, part: int, at: int, count: int, stock: Stock, values: Sequence[int]) -> int:
-        """The greatest sum of `values` over `count` free units of a part from a usable class on."""
-        total = 0
-        for i in sorted(self.usable[part][at:], key=lambda i: -values[i]):
-            if count == 0:
-                break
-            taken = min(stock[i], count)
-            total += taken * values[i]
-            count -= taken
-        return total
+    def _most(self, values: Sequence[int], classes: Sequence[int], count: int) -> int:
+        """The greatest sum of `values` over `count` free units of these classes."""
+        by_value = sorted(classes, key=lambda i: -values[i])
+        return total_of(values, self._first(by_value, count))
 
-    def _capacity(self, units: Sequence[int]) -> int:
-        return sum(self.capacities[i] for i in units)
+    def _most_room(self, classes: Sequence[int], count: int) -> int:
+        """The greatest capacity of `count` free units of these classes."""
+        if not self.rule.meets_floors:  # then capacities are prices, and classes stand by price
+            return total_of(self.rule.capacities, self._first(classes, count))
+        return self._most(self.rule.capacities, classes, count)
+
+
+def total_of(values: Sequence[int], units: Sequence[int]) -> int:
+    """What the classes of these units have of a value, added up."""
+    return sum([values[i] for i in units])

@@ -165,7 +165,11 @@ def _redeemed(condition: Redeemed, pricing: Pricing) -> Text:
 
 def _range(condition: Measured, pricing: Pricing) -> Text:
     value, write = measured(condition, pricing), _WRITERS[type(condition)]
-    what = N_("{name}", name=condition.name) if isinstance(condition, Counter) else _MEASURES[type(condition)]
+    what = (
+        Text("{name}", {"name": condition.name})
+        if isinstance(condition, Counter)
+        else _MEASURES[type(condition)]
+    )
     if condition.least is not None and value < condition.least:
         return N_(
             "{what}: {missing} short of {least}",
