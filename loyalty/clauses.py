@@ -32,12 +32,14 @@ class Clause:
     """A rule made ready. `number` is its place: rules stand by (priority, id) everywhere (§4).
 
     `gate`, `periods` and `test` are its condition in parts; `selectors` name the goods it may work
-    on, a set's parts each their own; `needs` is how many pieces one use of a set takes.
+    on, a set's parts each their own, and `named_only` says that they do so by names alone; `needs` is how
+    many pieces one use of a set takes. `percent` is (bp, what it is counted on) of a percent, `plain` one
+    that nothing else can lower on a line: no condition left, no cap there, not only fresh lines.
     """
 
     __slots__ = (
-        "cap", "effect", "fresh", "gate", "id", "items", "needs", "number", "over_sets", "periods", "rule",
-        "selectors", "series", "stage", "test",
+        "cap", "effect", "fresh", "gate", "id", "items", "named_only", "needs", "number", "over_sets",
+        "percent", "periods", "plain", "rule", "selectors", "series", "stage", "test",
     )  # fmt: skip
 
     def __init__(self, number: int, rule: Rule) -> None:
@@ -50,6 +52,7 @@ class Clause:
         self.items = rule.items
         self.selectors = _selectors(rule)
         self.needs = _pieces_needed(rule)
+        self.named_only = all(selector is not None and _only_names(selector) for selector in self.selectors)
         self.cap = rule.cap
         self.fresh = rule.fresh
         self.over_sets = rule.over_sets
@@ -57,6 +60,10 @@ class Clause:
         self.periods = gate.periods
         self.test = gate.rest
         self.series = series_named(rule.when)
+        self.percent = _percent_and_base(rule)
+        self.plain = self.percent is not None and gate.rest is None and not rule.fresh
+        if rule.cap is not None and rule.stage == "line":
+            self.plain = False
 
     def opens_to(self, shown: frozenset[Token]) -> bool:
         """Whether a receipt that shows these tokens passes the gate."""
@@ -168,14 +175,12 @@ class LinePlan:
 
 
 def _percents_of_one_base(root: Branch) -> tuple[tuple[Clause, int], ...]:
-    """(rule, bp) of the children, where they are such percents and compete; else nothing."""
+    """(rule, bp) of the children, where plain percents of what is outside sets compete; else nothing."""
     percents = []
     for child in root.children:
-        if not isinstance(child, Clause) or child.over_sets or not isinstance(child.effect, Percent):
+        if not isinstance(child, Clause) or not child.plain or child.over_sets or child.percent is None:
             return ()
-        if not _is_plain_percent(child):
-            return ()
-        percents.append((child, child.effect.bp))
+        percents.append((child, child.percent[0]))
     return tuple(percents) if root.policy == "best" else ()
 
 
@@ -200,51 +205,52 @@ class EarnPlan:
 
 def _without_beaten(branch: Branch) -> Branch:
     """The branch without the percents of its `best` groups that can never be booked."""
-    children: list[Node] = []
-    for child in branch.children:
-        if isinstance(child, Branch):
-            children.append(_without_beaten(child))
-        elif branch.policy != "best" or not _is_beaten(child, branch):
-            children.append(child)
-    return Branch(branch.policy, tuple(children))
+    children = branch.children
+    if branch.policy == "best":
+        beaten = _beaten([child for child in children if isinstance(child, Clause)])
+        children = tuple(child for child in children if child not in beaten) if beaten else children
+    if any(isinstance(child, Branch) for child in children):
+        children = tuple(_without_beaten(child) if isinstance(child, Branch) else child for child in children)
+    return Branch(branch.policy, children)
 
 
-def _is_beaten(clause: Clause, branch: Branch) -> bool:
-    """Whether another percent on the same base is always booked instead.
+def _beaten(clauses: Sequence[Clause]) -> set[Clause]:
+    """The percents that another one on the same base is always booked instead of.
 
-    One that stands earlier and is as great always is. A greater one that stands later is where
+    A plain one that stands earlier and is as great always is. A greater one that stands later is where
     nothing clips what a line may get: in the earn stage.
     """
-    percent = _percent_and_base(clause)
-    if percent is None:
-        return False
-    bp, base = percent
-    for other in branch.children:
-        if not isinstance(other, Clause) or not _is_plain_percent(other):
-            continue
-        other_bp, other_base = _percent_and_base(other) or (0, None)
-        if other_base == base and (
-            other_bp >= bp if other.number < clause.number else other_bp > bp and clause.stage == "earn"
-        ):
-            return True
-    return False
+    beaten: set[Clause] = set()
+    greatest: dict[object, int] = {}
+    for clause in clauses:
+        if clause.percent is not None:
+            bp, base = clause.percent
+            most = greatest.get(base, -1)
+            if bp <= most:
+                beaten.add(clause)
+            elif clause.plain:
+                greatest[base] = bp
+    for clause in clauses:
+        if clause.percent is not None and clause.stage == "earn" and clause not in beaten:
+            bp, base = clause.percent
+            if bp < greatest.get(base, -1):
+                beaten.add(clause)
+    return beaten
 
 
-def _percent_and_base(clause: Clause) -> tuple[int, object] | None:
-    """(bp, what it is counted on) of a percent; None for other effects."""
-    match clause.effect:
+def _percent_and_base(rule: Rule) -> tuple[int, object] | None:
+    match rule.effect:
         case Percent(bp):
-            return bp, clause.over_sets
+            return bp, rule.over_sets
         case EarnPercent(bp, on):
             return bp, on
     return None
 
 
-def _is_plain_percent(clause: Clause) -> bool:
-    """A percent that nothing else can lower: no condition left, no cap on the line, not only fresh lines."""
-    match clause.effect:
-        case Percent():
-            return clause.test is None and clause.cap is None and not clause.fresh
-        case EarnPercent():
-            return clause.test is None
-    return False
+def _only_names(selector: Selector) -> bool:
+    return (
+        bool(selector.tokens)
+        and selector.price_min_minor is None
+        and selector.price_max_minor is None
+        and selector.excluded is None
+    )

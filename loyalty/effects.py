@@ -44,6 +44,9 @@ GROUP_STAGES = ("line", "receipt", "earn")
 MAX_CARDS = 100_000
 """Most cards in one deck: the till shuffles it with a keyed hash a card."""
 
+MAX_SET_PIECES = 500
+"""Most pieces that one use of a set may take."""
+
 Base = Literal["paid", "before_redeem", "list"]
 """What earning counts on: what is left to pay, the same before points paid, or the list amount."""
 
@@ -274,7 +277,8 @@ _life: dict[str, Key] = {
     "delay_days": Key(whole(at_most=MAX_DAYS), default=0),
     "ttl_days": Key(whole(at_most=MAX_DAYS)),
 }
-_part: dict[str, Key] = {"items": Key(selector), "count": Key(_some, required=True)}
+_pieces = whole(1, MAX_SET_PIECES)
+_part: dict[str, Key] = {"items": Key(selector), "count": Key(_pieces, required=True)}
 _step = record(
     Step,
     Keys(
@@ -315,6 +319,25 @@ def _steps_differ(walk: Walk, raw: Mapping[str, Any], path: Path) -> None:
     walk.unique(mins)
 
 
+def _bundle_is_right(walk: Walk, raw: Mapping[str, Any], path: Path) -> None:
+    _one_price(walk, raw, path)
+    parts = raw.get("parts")
+    _set_has_a_bound(walk, parts if isinstance(parts, list) else [], (path, "parts"))
+
+
+def _buy_get_has_a_bound(walk: Walk, raw: Mapping[str, Any], path: Path) -> None:
+    _set_has_a_bound(walk, [raw.get("buy"), raw.get("get")], path)
+
+
+def _set_has_a_bound(walk: Walk, parts: list[Any], path: Path) -> None:
+    counts = [part.get("count") for part in parts if isinstance(part, dict)]
+    pieces = sum(count for count in counts if type(count) is int)
+    if pieces > MAX_SET_PIECES:
+        walk.fault(
+            path, N_("takes {count} pieces together; at most {most}", count=pieces, most=MAX_SET_PIECES)
+        )
+
+
 def _deck_has_a_bound(walk: Walk, raw: Mapping[str, Any], path: Path) -> None:
     cards = raw.get("cards")
     counts = [pair[0] for pair in cards if isinstance(pair, list) and pair] if isinstance(cards, list) else []
@@ -324,6 +347,7 @@ def _deck_has_a_bound(walk: Walk, raw: Mapping[str, Any], path: Path) -> None:
 
 
 _percent_or_amount = exactly_one("bp", "amount")
+_one_price = exactly_one("price", "bp", "amount")
 
 EFFECTS: Mapping[str, Shape] = MappingProxyType(
     {
@@ -332,7 +356,7 @@ EFFECTS: Mapping[str, Shape] = MappingProxyType(
             NForM,
             Keys(
                 {
-                    "n": Key(_some, required=True),
+                    "n": Key(_pieces, required=True),
                     "m": Key(whole(), required=True),
                     "bp": Key(whole(), default=BP),
                     "place": Key(choice(N_("place"), "spread", "free"), default="spread"),
@@ -353,7 +377,7 @@ EFFECTS: Mapping[str, Shape] = MappingProxyType(
                 }
             ),
             "sets",
-            exactly_one("price", "bp", "amount"),
+            _bundle_is_right,
         ),
         "buy_get": Shape(
             _buy_get,
@@ -366,6 +390,7 @@ EFFECTS: Mapping[str, Shape] = MappingProxyType(
                 }
             ),
             "sets",
+            _buy_get_has_a_bound,
         ),
         "percent": Shape(Percent, Keys({"bp": _bp}), "line"),
         "amount_off": Shape(AmountOff, Keys({"amount": _amount}), "line"),

@@ -26,6 +26,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
 from loyalty.catalog import Catalog, Goods
 from loyalty.clauses import Clause, EarnPlan, Groups, LinePlan
@@ -42,6 +43,8 @@ MAX_PLANS = 64
 """Most kinds of customers for which one shelf keeps a plan."""
 
 NOTHING: frozenset[Token] = frozenset()
+
+_number = attrgetter("number")
 
 NO_LINE_PLAN = LinePlan((), Groups((), "best"))
 NO_EARN_PLAN = EarnPlan((), Groups((), "best"))
@@ -116,7 +119,7 @@ class Shelf:
         self._clauses = [
             clause
             for clause in season.awake(season.compiled.naming(self.tokens))
-            if clause.means(self.tokens, price_minor)
+            if clause.named_only or clause.means(self.tokens, price_minor)
         ]
         self._tokens_asked = NOTHING.union(*(clause.gate for clause in self._clauses if clause.gate))
         self._plans: dict[frozenset[Token], Plans] = {}
@@ -210,7 +213,8 @@ class Compiled:
     def __init__(self, rulebook: Rulebook, catalog: Catalog) -> None:
         self.rulebook = rulebook
         self.catalog = catalog
-        rules = sorted((rule for rule in rulebook.rules if rule.enabled), key=lambda rule: rule.order)
+        rules = [rule for rule in rulebook.rules if rule.enabled]
+        rules.sort(key=lambda rule: (rule.priority, rule.id))
         self.clauses = [Clause(number, rule) for number, rule in enumerate(rules)]
         self.groups = {
             stage: Groups(
@@ -252,8 +256,10 @@ class Compiled:
 
     def naming(self, tokens: frozenset[Token]) -> list[Clause]:
         """The rules that name goods by one of these tokens, in order."""
-        found = {c.number: c for named in tokens for c in self._by_goods.get(named, ())}
-        return [found[number] for number in sorted(found)]
+        found: set[Clause] = set()
+        for named in tokens & self._by_goods.keys():
+            found.update(self._by_goods[named])
+        return sorted(found, key=_number)
 
 
 def compile_rulebook(rulebook: Rulebook, catalog: Catalog) -> Compiled:
@@ -267,10 +273,6 @@ def in_period(period: Period, at: datetime, now: datetime) -> bool:
     if start is not None and (at if start.tzinfo else now) < start:
         return False
     return end is None or (at if end.tzinfo else now) < end
-
-
-def _number(clause: Clause) -> int:
-    return clause.number
 
 
 def _tokens(sku: str, goods: Goods, catalog: Catalog) -> frozenset[Token]:

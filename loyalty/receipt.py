@@ -27,7 +27,6 @@ from loyalty.walk import (
     list_of,
     map_of,
     moment,
-    names_at,
     record,
     sku_id,
     text_like,
@@ -134,9 +133,9 @@ def parse_returns(raw: object, path: str = "") -> tuple[Return, ...]:
 
 def _read_receipt(walk: Walk, raw: object, path: Path) -> Any:
     receipt = _record.read(walk, raw, path)
-    walk.unique(names_at(raw, path, "lines"))
+    walk.unique_in(raw, path, "lines")
     if isinstance(raw, dict):
-        walk.unique(names_at(raw.get("customer"), (path, "customer"), "lots"))
+        walk.unique_in(raw.get("customer"), (path, "customer"), "lots")
     return receipt
 
 

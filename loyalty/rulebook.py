@@ -49,7 +49,6 @@ from loyalty.walk import (
     flag,
     ident,
     list_of,
-    names_at,
     record,
     sha256_hex,
     title,
@@ -149,8 +148,8 @@ def parse(raw: object, path: str = "") -> Rulebook:
     """
     walk = Walk()
     values = walk.fields(raw, path, RULEBOOK)
-    walk.unique(names_at(raw, path, "rules"))
-    walk.unique(names_at(raw, path, "groups"))
+    walk.unique_in(raw, path, "rules")
+    walk.unique_in(raw, path, "groups")
     _check_groups(walk, raw, path)
     walk.finish()
     del values["format"], values["semantics"]
@@ -170,12 +169,14 @@ _KEY_STAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 _GROUPED_EARN_EFFECT = "earn_percent"
 _EFFECTS_WITHOUT_ITEMS = ("bundle", "buy_get", "round_down")
+_STAGES = frozenset(STAGES)
 _STAGES_AFTER_REDEEM = ("earn", "reward")
 
 
 def _read_rule(walk: Walk, raw: object, path: Path) -> Any:
     stage, effect_type = _peek(raw, "stage"), _peek(_get(raw, "effect"), "type")
-    stage = stage if stage in STAGES else None
+    if stage not in _STAGES:
+        stage = None
     shape = EFFECTS.get(effect_type) if effect_type is not None else None
     keys, misplaced = _keys_of(stage, effect_type if shape is not None else None)
     before = walk.fault_count
@@ -190,7 +191,7 @@ def _read_rule(walk: Walk, raw: object, path: Path) -> Any:
                 stage=stage,
             ),
         )
-    if stage is not None and stage not in _STAGES_AFTER_REDEEM:
+    if stage is not None and stage not in _STAGES_AFTER_REDEEM and _get(raw, "when"):
         _check_redeemed(walk, _get(raw, "when"), (path, "when"), stage)
     return Rule(**values) if walk.fault_count == before else None
 
@@ -286,8 +287,8 @@ def _check_groups(walk: Walk, raw: object, path: Path) -> None:
         elif name is not None and not circular and _depth(name, parents) > MAX_DEPTH:
             walk.fault(place, N_("nested deeper than {depth} levels; make it flatter", depth=MAX_DEPTH))
     for i, item in enumerate(_items(raw, "rules")):
-        place = (((path, "rules"), i), "group")
-        _check_member(walk, item, "group", place, groups, known)
+        if isinstance(item, dict) and "group" in item:
+            _check_member(walk, item, "group", (((path, "rules"), i), "group"), groups, known)
 
 
 def _check_member(

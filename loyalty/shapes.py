@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loyalty.texts import N_, Text
-from loyalty.walk import Key, Keys, Kind, Path, Schema, Walk
+from loyalty.walk import Keys, Kind, Path, Schema, Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,6 @@ Check = Callable[[Walk, Mapping[str, Any], Path], None]
 
 def typed(shapes: Mapping[str, Shape], what: Text, name: str) -> Kind:
     """The kind of an object whose `type` is one of `shapes`; `what` names it to people."""
-    tables = {type_name: Keys({"type": Key(_SAME), **shape.keys}) for type_name, shape in shapes.items()}
 
     def read(walk: Walk, raw: object, path: Path) -> object:
         type_name = raw.get("type") if isinstance(raw, dict) else None
@@ -38,8 +37,7 @@ def typed(shapes: Mapping[str, Shape], what: Text, name: str) -> Kind:
             _without_type(walk, raw, path)
             return None
         before = walk.fault_count
-        values = walk.fields(raw, path, tables[raw["type"]])
-        del values["type"]
+        values = walk.fields(raw, path, shape.keys, tag="type")
         if shape.check is not None:
             shape.check(walk, raw, path)
         return shape.make(**values) if walk.fault_count == before else None
@@ -74,6 +72,3 @@ def exactly_one(*names: str) -> Check:
             walk.fault(path, N_("give exactly one of {names}", names=", ".join(names)))
 
     return check
-
-
-_SAME = Kind(lambda walk, raw, path: raw, lambda of: {})

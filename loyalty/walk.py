@@ -107,6 +107,7 @@ class Keys(Mapping[str, Key]):
         self.readers = {name: (key.attr or name, key.kind.read) for name, key in keys.items()}
         self.defaults = {key.attr or name: key.default for name, key in keys.items()}
         self.required = tuple(name for name, key in keys.items() if key.required)
+        self._required = frozenset(self.required)
 
     def __getitem__(self, name: str) -> Key:
         return self._keys[name]
@@ -116,6 +117,12 @@ class Keys(Mapping[str, Key]):
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def lacking(self, document: Mapping[str, object]) -> tuple[str, ...]:
+        """The keys that must be there and are not."""
+        if self._required <= document.keys():
+            return ()
+        return tuple(name for name in self.required if name not in document)
 
     def but(self, *names: str) -> Keys:
         """The same table without these keys."""
@@ -186,30 +193,37 @@ class Walk:
         return raw
 
     def fields(
-        self, raw: object, path: Path, keys: Keys, elsewhere: Mapping[str, Text] = MappingProxyType({})
+        self,
+        raw: object,
+        path: Path,
+        keys: Keys,
+        elsewhere: Mapping[str, Text] = MappingProxyType({}),
+        tag: str = "",
     ) -> dict[str, Any]:
         """The values of an object by Python name, defaults filled in; unknown keys are faults.
 
-        `elsewhere` names keys that are known but have no meaning here, each with why.
+        `elsewhere` names keys that are known but have no meaning here, each with why; `tag` is a key
+        that somebody else has read.
         """
         if self._depth >= MAX_DEPTH:
             self.fault(path, N_("nested deeper than {depth} levels; make it flatter", depth=MAX_DEPTH))
             return {}
         self._depth += 1
-        document = self.object_at(raw, path)
+        document = raw if type(raw) is dict and not self.nulls_are_absent else self.object_at(raw, path)
         values: dict[str, Any] = keys.defaults.copy()
         readers = keys.readers
         for name, value in document.items():
             reader = readers.get(name)
             if reader is not None:
                 values[reader[0]] = reader[1](self, value, (path, name))
+            elif name == tag:
+                pass
             elif name in elsewhere:
                 self.fault((path, name), elsewhere[name])
             else:
                 self.fault((path, name), N_("unknown key; {hint}", hint=did_you_mean(name, list(keys))))
-        for name in keys.required:
-            if name not in document and isinstance(raw, dict):
-                self.fault((path, name), N_("is missing; it is required here"))
+        for name in keys.lacking(document) if isinstance(raw, dict) else ():
+            self.fault((path, name), N_("is missing; it is required here"))
         self._depth -= 1
         return values
 
@@ -220,6 +234,14 @@ class Walk:
             place = first.setdefault(name, path)
             if place is not path:
                 self.fault(path, N_("stands already at {place}; give it another", place=written(place)))
+
+    def unique_in(self, raw: object, path: Path, list_key: str) -> None:
+        """Note every item of `raw[list_key]` whose id stood before."""
+        items = raw.get(list_key) if isinstance(raw, dict) else None
+        if isinstance(items, list):
+            ids = [i for item in items if isinstance(item, dict) and isinstance(i := item.get("id"), str)]
+            if len(set(ids)) < len(ids):
+                self.unique(names_at(raw, path, list_key))
 
     def one_of(self, raw: object, path: Path, known: Collection[str], what: Text) -> str | None:
         """`raw` as one of the `known` names, else a fault with the nearest one."""
@@ -477,8 +499,8 @@ def _nullable(schema: Any) -> Any:
     return inner
 
 
-def names_at(raw: object, path: Path, list_key: str, name_key: str = "id") -> list[tuple[str, Path]]:
-    """(name, path of the name) for every item of `raw[list_key]` that has one, faulty or not.
+def names_at(raw: object, path: Path, list_key: str) -> list[tuple[str, Path]]:
+    """(id, path of the id) for every item of `raw[list_key]` that has one, faulty or not.
 
     Checks across items (repeats, cycles) look at the raw document, so that one
     fault in an item does not hide another.
@@ -488,9 +510,9 @@ def names_at(raw: object, path: Path, list_key: str, name_key: str = "id") -> li
         return []
     found: list[tuple[str, Path]] = []
     for i, item in enumerate(items):
-        name = item.get(name_key) if isinstance(item, dict) else None
+        name = item.get("id") if isinstance(item, dict) else None
         if isinstance(name, str):
-            found.append((name, (((path, list_key), i), name_key)))
+            found.append((name, (((path, list_key), i), "id")))
     return found
 
 

@@ -160,9 +160,12 @@ class SetRule:
     def best(self, stock: Stock) -> Application | None:
         """The application of greatest benefit, and of equals the one of smallest signature."""
         found: Application | None = None
+        begin = (
+            _Listing(self, stock, lambda: 0).likely() - 1
+        )  # so much can be had, so less need not be listed
 
         def more_than() -> int:
-            return found.benefit if found is not None else 0
+            return found.benefit if found is not None else max(begin, 0)
 
         for application in self.applications(stock, more_than):
             found = application
@@ -178,6 +181,8 @@ class _Listing:
         self.more_than = more_than
         self.usable = [[i for i in usable if stock[i]] for usable in rule.usable]
         self.touches = [i for i in rule.touches if stock[i]]
+        self.ceiling = self._bound((), (), 0)
+        """No application is worth more: whoever has found one of this worth may stop."""
 
     def fill(self, done: Parts) -> Iterator[Application]:
         """The applications that begin with these parts."""
@@ -200,6 +205,8 @@ class _Listing:
             return
         usable = self.usable[part]
         for at in range(start, len(usable)):
+            if self.more_than() >= self.ceiling:
+                return
             i = usable[at]
             if self.rule.same_sku and chosen and self.rule.skus[i] != self.rule.skus[chosen[0]]:
                 continue
@@ -228,21 +235,25 @@ class _Listing:
                 cuts = total_of(self.rule.cuts, (*chosen, *rest)[m:])
                 if place == "free":
                     return cuts
-                return min(cuts, total_of(self.rule.capacities, chosen) + self._most_room(usable, missing))
+                return min(
+                    cuts,
+                    total_of(self.rule.capacities, chosen)
+                    + self._most(self.rule.capacities, usable, missing),
+                )
             case BuyGet(_, get):
                 if part == 0:
-                    return self._most(self.rule.clipped, self.usable[1], get.count)
+                    return self._most_got(usable, missing, get.count)
                 return total_of(self.rule.clipped, chosen) + self._most(self.rule.clipped, usable, missing)
         here = [i for each in (*done, chosen) for i in each]
         price = total_of(self.rule.prices, here) + total_of(self.rule.prices, rest)
-        room = total_of(self.rule.capacities, here) + self._most_room(usable, missing)
+        room = total_of(self.rule.capacities, here) + self._most(self.rule.capacities, usable, missing)
         for later in range(part + 1, len(self.rule.parts)):
             count = self.rule.parts[later].count
             dearest = self._first(self.usable[later], count)
             if len(dearest) < count:
                 return 0
             price += total_of(self.rule.prices, dearest)
-            room += self._most_room(self.usable[later], count)
+            room += self._most(self.rule.capacities, self.usable[later], count)
         if part + 1 < len(self.rule.parts):  # parts may want the same units, which cannot serve twice
             left = self.rule.needs - len(here)
             price = min(
@@ -251,6 +262,48 @@ class _Listing:
                 + total_of(self.rule.prices, self._first(self.touches, left)),
             )
         return min(self.rule.bundle_cut(price), room)
+
+    def likely(self) -> int:
+        """What can be had at least: by the dearest units, or by those with the most room."""
+        if isinstance(self.rule.effect, BuyGet):
+            return self.ceiling  # it is exact there
+        by_room = sorted(self.touches, key=lambda i: -self.rule.capacities[i])
+        return max(self._greedily(self.touches), self._greedily(by_room))
+
+    def _greedily(self, order: Sequence[int]) -> int:
+        """The benefit where each part takes the first units it can, in this order of classes."""
+        stock, parts = list(self.stock), []
+        for part, usable in zip(self.rule.parts, self.usable, strict=True):
+            taken: list[int] = []
+            for i in order:
+                if i in usable and (
+                    not self.rule.same_sku or not taken or self.rule.skus[i] == self.rule.skus[taken[0]]
+                ):
+                    units = min(stock[i], part.count - len(taken))
+                    taken += [i] * units
+                    stock[i] -= units
+            if len(taken) < part.count:
+                return 0
+            parts.append(tuple(sorted(taken)))
+        return self.rule.benefit(tuple(parts))
+
+    def _most_got(self, buyable: Sequence[int], missing: int, count: int) -> int:
+        """The most that `count` got units give while `missing` more can still be bought of other units."""
+        to_spare = sum([self.stock[i] for i in buyable]) - missing
+        if to_spare < 0:
+            return 0
+        wanted_too = set(buyable)
+        total = 0
+        for i in sorted(self.usable[1], key=lambda i: -self.rule.clipped[i]):
+            units = min(self.stock[i], count)
+            if i in wanted_too:
+                units = min(units, to_spare)
+                to_spare -= units
+            total += units * self.rule.clipped[i]
+            count -= units
+            if count == 0:
+                return total
+        return 0
 
     def _first(self, classes: Sequence[int], count: int) -> list[int]:
         """The first `count` free units of these classes, or as many as there are."""
@@ -262,15 +315,10 @@ class _Listing:
         return found
 
     def _most(self, values: Sequence[int], classes: Sequence[int], count: int) -> int:
-        """The greatest sum of `values` over `count` free units of these classes."""
-        by_value = sorted(classes, key=lambda i: -values[i])
-        return total_of(values, self._first(by_value, count))
-
-    def _most_room(self, classes: Sequence[int], count: int) -> int:
-        """The greatest capacity of `count` free units of these classes."""
-        if not self.rule.meets_floors:  # then capacities are prices, and classes stand by price
-            return total_of(self.rule.capacities, self._first(classes, count))
-        return self._most(self.rule.capacities, classes, count)
+        """The greatest sum of `values` (capacities, clipped cuts) of `count` free units of these classes."""
+        if self.rule.meets_floors:  # else they fall with the price, as the classes do
+            classes = sorted(classes, key=lambda i: -values[i])
+        return total_of(values, self._first(classes, count))
 
 
 def total_of(values: Sequence[int], units: Sequence[int]) -> int:
