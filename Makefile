@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports setup pictures clean
+.PHONY: help demo test lint types imports setup bench-rules pictures clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,15 @@ types: $(STAMP) ## mypy, strict
 
 imports: $(STAMP) ## who may import whom
 	@$(BIN)/lint-imports
+
+# The peers come with the extra `bench`; nothing else needs them.
+PEERS_STAMP := $(VENV)/.peers
+$(PEERS_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[central,dev,bench]'
+	@touch $@
+
+bench-rules: $(STAMP) $(if $(PEERS),$(PEERS_STAMP)) ## time the rule engine (PEERS=1: others too; ARGS=--help)
+	@$(BIN)/python -m bench.rules $(if $(PEERS),--peers) $(ARGS)
 
 pictures: $(STAMP) $(MO) ## draw docs/images anew from a played demo (needs chromium, graphviz)
 	@$(BIN)/python -m scripts.pictures

@@ -1,0 +1,1 @@
+"""Measurements: how fast the law is, against itself, against a plain loop and against others."""
