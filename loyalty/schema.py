@@ -13,13 +13,13 @@ from loyalty.catalog import CATALOG
 from loyalty.receipt import receipt_kind, returns_kind
 from loyalty.rulebook import RULEBOOK
 from loyalty.texts import N_, Text
-from loyalty.walk import Kind, Schema
+from loyalty.walk import Kind, Schema, absent_nulls
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 DOCUMENTS: Mapping[str, Kind] = {
     "rulebook": Kind(lambda walk, raw, path: raw, RULEBOOK.schema),
-    "catalog": Kind(lambda walk, raw, path: raw, CATALOG.schema),
+    "catalog": absent_nulls(Kind(lambda walk, raw, path: raw, CATALOG.schema)),
     "receipt": receipt_kind,
     "returns": returns_kind,
 }

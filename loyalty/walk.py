@@ -493,10 +493,16 @@ def _nullable(schema: Any) -> Any:
     if "properties" in schema:
         required = schema.get("required", ())
         inner["properties"] = {
-            name: _nullable(value) if name in required else {"anyOf": [_nullable(value), {"type": "null"}]}
+            name: _nullable(value) if name in required else _or_null(_nullable(value))
             for name, value in schema["properties"].items()
         }
+    if isinstance(schema.get("additionalProperties"), dict):
+        inner["additionalProperties"] = _or_null(inner["additionalProperties"])
     return inner
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def names_at(raw: object, path: Path, list_key: str) -> list[tuple[str, Path]]:

@@ -153,6 +153,31 @@ def test_wrong_use_is_exit_2(tmp_path: Path) -> None:
     assert kopilka(tmp_path, "nonsense").returncode == 2
 
 
+def test_the_tests_inside_a_rulebook_stand_before_its_publication(made: Path, tmp_path: Path) -> None:
+    sale = {
+        "id": "R",
+        "till": "T",
+        "store": "S",
+        "at": "2026-02-13T12:00:00+03:00",
+        "lines": [{"id": "1", "sku": "bread", "price": 5000, "quantity": 1000}],
+    }
+    test = {"title": "bread", "receipt": sale, "expect": {"pay": 4000}}
+    file, goods = tmp_path / "rulebook.json", tmp_path / "goods.json"
+    file.write_text(json.dumps({**RULEBOOK, "seq": 999, "tests": [test]}), "utf-8")
+    goods.write_text(json.dumps(CATALOG), "utf-8")
+    for words in (("check", str(file), "--catalog", str(goods)), ("publish", str(file))):
+        result = kopilka(made, "rulebook", *words)
+        assert result.returncode == 1
+        assert "tests[0].expect.pay: bread: expected 4000, got 4500" in result.stderr
+    assert "tests were not run" in done(made, "rulebook", "check", str(file))
+
+    file.write_text(json.dumps({**RULEBOOK, "tests": [{**test, "expect": {"pay": 4500}}]}), "utf-8")
+    assert "Tests passed: 1" in done(made, "rulebook", "check", str(file), "--catalog", str(goods))
+    found = json.loads(done(made, "rulebook", "check", str(file), "--catalog", str(goods), "--json"))
+    assert found["tests"] == 1
+    assert len(found["results_sha256"]) == 64
+
+
 def test_a_rulebook_with_three_faults_publishes_nothing(made: Path, tmp_path: Path) -> None:
     bad = {**RULEBOOK, "seq": "one"}
     bad["rules"] = [

@@ -374,6 +374,18 @@ def test_one_bad_channel_does_not_hold_up_the_others(till: Till, centre: Pretend
     assert till.sells_by() == 8
 
 
+def test_rules_whose_own_tests_fail_with_the_goods_here_stay_out(till: Till, centre: PretendCentre) -> None:
+    sale = {"id": "R", "till": "T", "store": "S", "at": "2026-02-13T12:00:00+03:00", "lines": []}
+    test = {"title": "an empty basket costs nothing", "receipt": sale, "expect": {"pay": 1}}
+    centre.publish(RULES, {**rules(8), "tests": [test]}, 6)
+    till.sync()
+    assert till.alarms == {RULES: "refused_here"}
+    assert till.sells_by() == 7
+    centre.publish(RULES, {**rules(8), "tests": [{**test, "expect": {"pay": 0}}]}, 7)
+    till.sync()
+    assert (till.alarms, till.sells_by()) == ({}, 8)
+
+
 def test_refused_rules_are_not_fetched_every_minute(
     till: Till, centre: PretendCentre, caplog: pytest.LogCaptureFixture
 ) -> None:
