@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from agent.demo.play import Shift
@@ -27,14 +28,12 @@ def play(keep: Path | None) -> int:
         directory = keep or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
         PICTURES.mkdir(exist_ok=True)
-        shift = Shift(directory, PICTURES, console, language())
         try:
-            shift.play()
-            if sys.stdin.isatty():
-                console.input(say(N_("The shop stays open. Press Enter to close it. ")))
+            with closing(Shift(directory, PICTURES, console, language())) as shift:
+                shift.play()
+                if sys.stdin.isatty():
+                    console.input(say(N_("The shop stays open. Press Enter to close it. ")))
         except StageError as error:
             console.print(f"[red]{error}[/red]")
             return 1
-        finally:
-            shift.close()
     return 0

@@ -32,8 +32,10 @@ class Shift:
 
     def close(self) -> None:
         """Everybody goes home."""
-        self._till.stop()
-        self._office.stop()
+        try:
+            self._till.stop()
+        finally:
+            self._office.stop()
 
     @property
     def office_url(self) -> str:

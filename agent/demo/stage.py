@@ -19,6 +19,7 @@ from agent.drivers.fakes.virtual_printer import VirtualPrinter
 from agent.drivers.fakes.virtual_scanner import VirtualScanner
 
 START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
 WAIT_TIMEOUT_S = 20
 POLL_S = 0.05
 PASSWORD = "kopilka-demo-2026"  # noqa: S105 - of a demo that lives for a minute on the loopback
@@ -85,6 +86,7 @@ class Office:
             env={**self._environment, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=log,
+            process_group=0,
         )
         log.close()
         assert self._process.stdout is not None
@@ -93,21 +95,23 @@ class Office:
             if found:
                 self.port = int(found[1])
                 return
-        raise StageError(f"the centre did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+        raise StageError(f"the centre did not start:\n{self._said()[-2000:]}")
 
     def kill(self) -> None:
         """SIGKILL: as if the power had failed."""
         assert self._process is not None
-        self._process.kill()
-        self._process.communicate()
-        self._process = None
+        process, self._process = self._process, None
+        _kill(process)
 
     def stop(self) -> None:
         """Stop listening, as an update or a cut cable would."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.communicate(timeout=START_TIMEOUT_S)
-            self._process = None
+            process, self._process = self._process, None
+            process.terminate()
+            _wait_for_end("the centre", process, self._said)
+
+    def _said(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
 
 
 class TillBox:
@@ -160,6 +164,7 @@ class TillBox:
                 env={**os.environ, "NOTIFY_SOCKET": str(self._notify)},
                 stdout=log,
                 stderr=log,
+                process_group=0,
             )
             try:
                 while b"READY=1" not in ready.recv(256):
@@ -170,22 +175,34 @@ class TillBox:
     def kill(self) -> None:
         """SIGKILL: as if the power had failed."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-        self._process = None
+        process, self._process = self._process, None
+        _kill(process)
 
     def switch_off(self) -> None:
         """SIGTERM, and wait."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(START_TIMEOUT_S)
-            self._process = None
+            self.wait_for_end()
+
+    def wait_for_end(self) -> int:
+        """Somebody has told the agent to end: wait until it has. Returns its exit code."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        return _wait_for_end("the agent", process, self.said)
 
     def stop(self) -> None:
         """Switch the till off, and put the devices away."""
-        self.switch_off()
-        self.scanner.close()
-        self.printer.close()
+        try:
+            self.switch_off()
+        finally:
+            self.scanner.close()
+            self.printer.close()
+
+    @property
+    def pid(self) -> int:
+        """The process that was started: the agent, or the command around it."""
+        assert self._process is not None
+        return self._process.pid
 
     def said(self) -> str:
         """The agent's log."""
@@ -195,6 +212,23 @@ class TillBox:
         """Has the agent opened the scanner?"""
         devices = self.command("status")["devices"]
         return any(d["name"] == "scanner" and d["state"] == "online" for d in devices)
+
+
+def _wait_for_end(name: str, process: subprocess.Popen[bytes], said: Callable[[], str]) -> int:
+    """Wait for a process that was told to end. One that does not is killed, and is an error."""
+    try:
+        process.communicate(timeout=STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        _kill(process)
+        raise StageError(f"{name} did not end in {STOP_TIMEOUT_S} s:\n{said()[-2000:]}") from error
+    return process.returncode
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL for the process and everything it has started: it leads a process group of its own."""
+    if process.poll() is None:  # not reaped: the number of the group is still its own
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def _program(name: str) -> str:

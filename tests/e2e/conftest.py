@@ -30,18 +30,22 @@ def office(made_office: Path, tmp_path: Path) -> Iterator[Office]:
     """A centre that serves."""
     shutil.copytree(made_office, tmp_path, dirs_exist_ok=True)
     office = Office(tmp_path)
-    office.start()
-    yield office
-    office.stop()
+    try:
+        office.start()
+        yield office
+    finally:
+        office.stop()
 
 
 @pytest.fixture
 def till(office: Office, tmp_path: Path) -> Iterator[TillBox]:
     """An enrolled till that runs and has synced once."""
     box = TillBox(tmp_path, "ru")
-    code = office.command("till", "add", "S1")["code"]
-    box.command("enroll", "--server", office.url, "--code", code)
-    box.start()
-    box.command("sync", "now")
-    yield box
-    box.stop()
+    try:
+        code = office.command("till", "add", "S1")["code"]
+        box.command("enroll", "--server", office.url, "--code", code)
+        box.start()
+        box.command("sync", "now")
+        yield box
+    finally:
+        box.stop()

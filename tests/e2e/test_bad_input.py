@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Office, Til
     """One centre and one till for all of this page: bad input must leave them as they were."""
     directory = tmp_path_factory.mktemp("shop")
     office, till = Office(directory), TillBox(directory, "ru")
+    with ExitStack() as evening:
+        evening.callback(office.stop)
+        evening.callback(till.stop)
+        open_shop(office, till)
+        yield office, till
+
+
+def open_shop(office: Office, till: TillBox) -> None:
     office.command("init")
     office.command("store", "add", "S1", "Магазин у дома")
     office.command("import", "templates", data_file("templates.json"))
@@ -39,9 +48,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Office, Til
     till.start()
     till.command("sync", "now")
     wait_for("the scanner to be open", till.scanner_ready)
-    yield office, till
-    till.stop()
-    office.stop()
 
 
 def raw(till: TillBox, method: str, path: str, **request: Any) -> requests.Response:

@@ -44,10 +44,11 @@ def test_what_the_scanner_types_becomes_the_sales_card(
     if not recording.here:
         pytest.skip("the shared recordings do not lie beside this checkout")
     issue(office, tmp_path, number)
+    till.command("sync", "now")  # the cards are known before a scanner is plugged in that types once
     till.switch_off()
     till.use_scanner(recording.url, recording.command)
     till.start()
-    till.command("sync", "now")
+    till.command("sync", "now")  # and the centre is there to say whose card it is
     cash = CashProgram(till.state)
 
     def sold() -> dict[str, object] | None:

@@ -11,6 +11,9 @@ What one must know of the replay (umockdev 0.17):
    does nothing.
  * There are no /dev/input/by-path links in the replay: name the device by its node (`Recording.url`).
  * Programs started by the command see the device too.
+ * Its library changes a thread's signal mask around every call with a path or a descriptor. A thread that
+   does so takes a signal that was meant for the whole process away from the main thread: under umockdev-run,
+   a SIGTERM often arrives in another one.
 """
 
 from __future__ import annotations
@@ -50,7 +53,8 @@ class Recording:
     def command(self, command: Sequence[str]) -> list[str]:
         """`command` with the scanner plugged in; give it to subprocess.
 
-        umockdev-run passes SIGTERM and SIGINT on and exits as the command does.
+        umockdev-run passes SIGTERM and SIGINT on, each once (a second one ends it, and not the command), and
+        exits as the command does. SIGKILL leaves the command running: kill the process group.
         """
         device = self.device
         return [
