@@ -49,6 +49,7 @@ from agent.stopping import Stopping
 from agent.till import Till
 from loyalty import settings as settings_files
 from loyalty.faults import Refused
+from loyalty.heap import put_aside
 from loyalty.manifest import CATALOG, RULEBOOK, SETTINGS
 from loyalty.settings import SettingsError
 from loyalty.wire import Member
@@ -177,12 +178,14 @@ class Programme:
             if name is not None and found is not None:
                 stored[name] = found
         rules, goods = (stored.get(channels.get(kind, "")) for kind in (RULEBOOK, CATALOG))
-        return engine.build(
+        in_force = engine.build(
             content,
             rules.files["rulebook.json"] if rules else None,
             goods.files["catalog.json"] if goods else None,
             versions={name: version.version for name, version in stored.items()},
         )
+        put_aside()
+        return in_force
 
     def _in_force(self, channel: str) -> Stored | None:
         return self._shelf.stored(channel, self._shelf.version(channel))

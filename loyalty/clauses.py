@@ -31,15 +31,16 @@ from loyalty.selectors import Selector, Token
 class Clause:
     """A rule made ready. `number` is its place: rules stand by (priority, id) everywhere (§4).
 
-    `gate`, `periods` and `test` are its condition in parts; `selectors` name the goods it may work
+    `gate`, `periods` and `test` are its condition in parts (`gate_bits` the gate as the bits of its
+    tokens, where it is asked line by line); `selectors` name the goods it may work
     on, a set's parts each their own, and `named_only` says that they do so by names alone; `needs` is how
     many pieces one use of a set takes. `percent` is (bp, what it is counted on) of a percent, `plain` one
     that nothing else can lower on a line: no condition left, no cap there, not only fresh lines.
     """
 
     __slots__ = (
-        "cap", "effect", "fresh", "gate", "id", "items", "named_only", "needs", "number", "over_sets",
-        "percent", "periods", "plain", "rule", "selectors", "series", "stage", "test",
+        "cap", "effect", "fresh", "gate", "gate_bits", "id", "items", "named_only", "needs", "number",
+        "over_sets", "percent", "periods", "plain", "rule", "selectors", "series", "stage", "test",
     )  # fmt: skip
 
     def __init__(self, number: int, rule: Rule) -> None:
@@ -57,6 +58,7 @@ class Clause:
         self.fresh = rule.fresh
         self.over_sets = rule.over_sets
         self.gate = gate.tokens
+        self.gate_bits = 0
         self.periods = gate.periods
         self.test = gate.rest
         self.series = series_named(rule.when)
@@ -64,10 +66,6 @@ class Clause:
         self.plain = self.percent is not None and gate.rest is None and not rule.fresh
         if rule.cap is not None and rule.stage == "line":
             self.plain = False
-
-    def opens_to(self, shown: frozenset[Token]) -> bool:
-        """Whether a receipt that shows these tokens passes the gate."""
-        return self.gate is None or not self.gate.isdisjoint(shown)
 
     def means(self, tokens: frozenset[Token], price_minor: int) -> bool:
         """Whether the rule may work on goods with these tokens at this shelf price."""
@@ -169,8 +167,7 @@ class LinePlan:
 
     def __init__(self, clauses: Sequence[Clause], groups: Groups) -> None:
         self.root = _without_beaten(groups.tree(clauses))
-        left = tuple(clauses_in(self.root))
-        self.tested = tuple(clause for clause in left if clause.test is not None)
+        self.tested = tuple([clause for clause in clauses_in(self.root) if clause.test is not None])
         self.percents = _percents_of_one_base(self.root)
 
 
@@ -209,7 +206,7 @@ def _without_beaten(branch: Branch) -> Branch:
     if branch.policy == "best":
         beaten = _beaten([child for child in children if isinstance(child, Clause)])
         children = tuple(child for child in children if child not in beaten) if beaten else children
-    if any(isinstance(child, Branch) for child in children):
+    if any([isinstance(child, Branch) for child in children]):  # noqa: C419 - a list is quicker
         children = tuple(_without_beaten(child) if isinstance(child, Branch) else child for child in children)
     return Branch(branch.policy, children)
 
@@ -230,11 +227,10 @@ def _beaten(clauses: Sequence[Clause]) -> set[Clause]:
                 beaten.add(clause)
             elif clause.plain:
                 greatest[base] = bp
-    for clause in clauses:
-        if clause.percent is not None and clause.stage == "earn" and clause not in beaten:
-            bp, base = clause.percent
-            if bp < greatest.get(base, -1):
-                beaten.add(clause)
+    if clauses and clauses[0].stage == "earn":
+        beaten |= {
+            c for c in clauses if c.percent is not None and c.percent[0] < greatest.get(c.percent[1], -1)
+        }
     return beaten
 
 

@@ -7,7 +7,8 @@ them. So rules are filed twice, once, when the rulebook is loaded: by what they
 say of goods (sku, category, brand, flag) and by what they ask of the receipt
 (`gates.py`). What a rulebook has for one sku at one shelf price is put together
 when it is first sold, and kept: a `Shelf`. On a shelf the rules of a stage are
-made a plan for each kind of customer that comes (`clauses.py`).
+made a plan for each kind of customer that comes (`clauses.py`): the tokens that
+gates of such rules ask for have a bit each, and a kind of customer is a number.
 
     Compiled ── season(at, now) ──> Season ── shelf(sku, price) ──> Shelf
         everything that never        what is in force until       what the rulebook
@@ -71,11 +72,10 @@ class Filed:
         asked_for = shown & self.tokens
         if not asked_for:
             return self._open
-        found = {clause.number: clause for clause in self._open}
+        found = set(self._open)
         for asked in asked_for:
-            for clause in self._by_token[asked]:
-                found[clause.number] = clause
-        return [found[number] for number in sorted(found)]
+            found.update(self._by_token[asked])
+        return sorted(found, key=_number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Shelf:
     """What the rulebook says of one sku at one shelf price. Units in kopecks."""
 
     __slots__ = (
-        "_clauses", "_plans", "_season", "_tokens_asked", "min_price_minor", "no_discount", "no_earn",
+        "_asked", "_clauses", "_plans", "_season", "min_price_minor", "no_discount", "no_earn",
         "no_redeem", "price_minor", "sku", "tokens", "unit_floor_minor", "weighed",
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ class Shelf:
         goods = catalog.skus.get(sku, _UNKNOWN)
         self.sku = sku
         self.price_minor = price_minor
-        self.tokens = _tokens(sku, goods, catalog)
+        self.tokens = season.compiled.tokens_of(sku, goods)
         self.weighed = goods.weighed
         self.min_price_minor = goods.min_price_minor
         self.no_discount = settings.no_discount is not None and self.is_meant(settings.no_discount)
@@ -121,33 +121,34 @@ class Shelf:
             for clause in season.awake(season.compiled.naming(self.tokens))
             if clause.named_only or clause.means(self.tokens, price_minor)
         ]
-        self._tokens_asked = NOTHING.union(*(clause.gate for clause in self._clauses if clause.gate))
-        self._plans: dict[frozenset[Token], Plans] = {}
+        self._asked = season.compiled.unnamed_bits
+        for clause in self._clauses:
+            self._asked |= clause.gate_bits
+        self._plans: dict[int, Plans] = {}
 
     def is_meant(self, selector: Selector | None) -> bool:
         """Whether a rule's `items` mean these goods; a rule without `items` means all."""
         return selector is None or selector.hits(self.tokens, self.price_minor)
 
-    def plans(self, shown: frozenset[Token], shown_to_unnamed: frozenset[Token]) -> Plans:
-        """The plans for a receipt that shows these tokens, built once for all that show the same of those
-        that matter here; `shown_to_unnamed` of them matter to rules that name no goods.
+    def plans(self, shown_bits: int, shown: frozenset[Token]) -> Plans:
+        """The plans for a receipt that shows these tokens: built once for all that show the same of those
+        that matter here.
         """
-        key = shown & self._tokens_asked if self._tokens_asked else NOTHING
-        if shown_to_unnamed:
-            key |= shown_to_unnamed
+        key = shown_bits & self._asked
         plans = self._plans.get(key)
         if plans is None:
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
-            plans = self._plans[key] = self._plan(key)
+            plans = self._plans[key] = self._plan(key, shown)
         return plans
 
-    def _plan(self, shown: frozenset[Token]) -> Plans:
+    def _plan(self, key: int, shown: frozenset[Token]) -> Plans:
         season = self._season
-        clauses = [clause for clause in self._clauses if clause.opens_to(shown)]
+        clauses = [clause for clause in self._clauses if clause.gate is None or clause.gate_bits & key]
         unnamed = season.awake(season.compiled.unnamed.find(shown))
-        clauses += [clause for clause in unnamed if clause.means(self.tokens, self.price_minor)]
-        clauses.sort(key=_number)
+        if unnamed:
+            clauses += [clause for clause in unnamed if clause.means(self.tokens, self.price_minor)]
+            clauses.sort(key=_number)
         by_stage: dict[str, list[Clause]] = {stage: [] for stage in LINE_STAGES}
         for clause in clauses:
             by_stage[clause.stage].append(clause)
@@ -202,12 +203,14 @@ class Compiled:
     """A rulebook with its catalogue, ready for `loyalty.quote`.
 
     `everywhere` are the rules of a stage that are not found by goods, `unnamed` those of the other
-    stages that name no goods; `stages` are the stages that have a rule at all.
+    stages that name no goods; `stages` are the stages that have a rule at all, `tested_stages` those with
+    a rule of which a condition is left after its gate.
     """
 
     __slots__ = (
-        "_by_goods", "_instants", "_season", "_wall_clocks", "catalog", "clauses", "everywhere", "groups",
-        "receipt_by_goods", "rulebook", "stages", "unnamed", "with_period",
+        "_bits", "_by_goods", "_instants", "_lineages", "_season", "_wall_clocks", "catalog", "clauses",
+        "everywhere", "groups", "receipt_by_goods", "rulebook", "stages", "tested_stages", "unnamed",
+        "unnamed_bits", "with_period",
     )  # fmt: skip
 
     def __init__(self, rulebook: Rulebook, catalog: Catalog) -> None:
@@ -225,20 +228,28 @@ class Compiled:
         }
         unnamed: list[Clause] = []
         everywhere: dict[str, list[Clause]] = {stage: [] for stage in STAGES}
-        self._by_goods: dict[Token, list[Clause]] = {}
+        self._by_goods: dict[Token, list[int]] = {}
         for clause in self.clauses:
             if clause.stage not in LINE_STAGES or (clause.stage == "receipt" and clause.items is None):
                 everywhere[clause.stage].append(clause)
             elif all(selector is not None and selector.tokens for selector in clause.selectors):
                 for selector in clause.selectors:
                     for named in selector.tokens if selector is not None else ():
-                        self._by_goods.setdefault(named, []).append(clause)
+                        self._by_goods.setdefault(named, []).append(clause.number)
             else:
                 unnamed.append(clause)
         self.unnamed = Filed(unnamed)
+        self._bits: dict[Token, int] = {}
+        for clause in self.clauses:
+            if clause.gate and clause.stage in LINE_STAGES:
+                for asked in clause.gate:
+                    clause.gate_bits |= self._bits.setdefault(asked, 1 << len(self._bits))
+        self.unnamed_bits = self.bits_of(self.unnamed.tokens)
         self.everywhere = {stage: Filed(clauses) for stage, clauses in everywhere.items()}
         self.stages = frozenset(clause.stage for clause in self.clauses)
+        self.tested_stages = frozenset(clause.stage for clause in self.clauses if clause.test is not None)
         self.receipt_by_goods = any(c.stage == "receipt" and c.items is not None for c in self.clauses)
+        self._lineages: dict[str | None, frozenset[Token]] = {}
         self.with_period = [clause for clause in self.clauses if clause.periods]
         bounds = {b for c in self.with_period for p in c.periods for b in (p.start, p.end) if b is not None}
         self._wall_clocks = sorted(bound for bound in bounds if bound.tzinfo is None)
@@ -254,12 +265,31 @@ class Compiled:
             self._season = (key, season)
         return season
 
+    def bits_of(self, tokens: frozenset[Token]) -> int:
+        """The bits of those tokens that gates of rules which are asked line by line ask for."""
+        bits = 0
+        for shown in tokens:
+            bits |= self._bits.get(shown, 0)
+        return bits
+
+    def tokens_of(self, sku: str, goods: Goods) -> frozenset[Token]:
+        """Everything that a selector can name of these goods; of an unknown sku that is its own name."""
+        lineage = self._lineages.get(goods.category)
+        if lineage is None:
+            lineage = frozenset(token("category", name) for name in self.catalog.lineage(goods.category))
+            self._lineages[goods.category] = lineage
+        own = [("sku", sku), *[("flag", flag) for flag in goods.flags]]
+        if goods.brand is not None:
+            own.append(("brand", goods.brand))
+        return lineage.union(own)
+
     def naming(self, tokens: frozenset[Token]) -> list[Clause]:
         """The rules that name goods by one of these tokens, in order."""
-        found: set[Clause] = set()
-        for named in tokens & self._by_goods.keys():
-            found.update(self._by_goods[named])
-        return sorted(found, key=_number)
+        numbers: set[int] = set()
+        for named in tokens:
+            numbers.update(self._by_goods.get(named, ()))
+        clauses = self.clauses
+        return [clauses[number] for number in sorted(numbers)]
 
 
 def compile_rulebook(rulebook: Rulebook, catalog: Catalog) -> Compiled:
@@ -273,16 +303,6 @@ def in_period(period: Period, at: datetime, now: datetime) -> bool:
     if start is not None and (at if start.tzinfo else now) < start:
         return False
     return end is None or (at if end.tzinfo else now) < end
-
-
-def _tokens(sku: str, goods: Goods, catalog: Catalog) -> frozenset[Token]:
-    """Everything that a selector can name of these goods; of an unknown sku that is its own name."""
-    tokens = {token("sku", sku)}
-    tokens.update(token("category", category) for category in catalog.lineage(goods.category))
-    tokens.update(token("flag", flag) for flag in goods.flags)
-    if goods.brand is not None:
-        tokens.add(token("brand", goods.brand))
-    return frozenset(tokens)
 
 
 _UNKNOWN = Goods()

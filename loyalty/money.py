@@ -89,24 +89,32 @@ def distribute(total: int, weights: Sequence[int], capacities: Sequence[int]) ->
             shares[i] = capacities[i]
             left -= capacities[i]
         open_lines = [i for i in open_lines if i not in full]
-    if left <= 0 or not open_lines:
-        return shares
-
-    remainders: list[tuple[int, int, int]] = []
-    kopecks = left
-    for i in open_lines:
-        shares[i], remainder = divmod(left * weights[i], weight_sum)
-        kopecks -= shares[i]
-        remainders.append((-remainder, -weights[i], i))
-    remainders.sort()
-    for _, _, i in remainders[:kopecks]:
-        shares[i] += 1
+    _share_out(left, weights, open_lines, shares)
     return shares
 
 
 def distribute_clipped(total: int, weights: Sequence[int], capacities: Sequence[int]) -> list[int]:
     """Share `total` by `weights` alone, then clip at the capacities: what is clipped is lost."""
-    return [
-        min(share, capacity)
-        for share, capacity in zip(distribute(total, weights, weights), capacities, strict=True)
-    ]
+    shares = [0] * len(weights)
+    open_lines = [i for i, weight in enumerate(weights) if weight > 0]
+    _share_out(min(total, sum(weights)), weights, open_lines, shares)
+    return [min(share, capacity) for share, capacity in zip(shares, capacities, strict=True)]
+
+
+def _share_out(total: int, weights: Sequence[int], lines: Sequence[int], shares: list[int]) -> None:
+    """Put into `shares` the whole part of each line's quota, and the kopecks left where they belong."""
+    if total <= 0 or not lines:
+        return
+    weight_sum = sum([weights[i] for i in lines])
+    kopecks = total
+    remainders: list[tuple[int, int, int]] = []
+    for i in lines:
+        weight = weights[i]
+        share, remainder = divmod(total * weight, weight_sum)
+        shares[i] = share
+        kopecks -= share
+        remainders.append((-remainder, -weight, i))
+    if kopecks:
+        remainders.sort()
+        for _, _, i in remainders[:kopecks]:
+            shares[i] += 1

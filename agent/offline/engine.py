@@ -19,6 +19,7 @@ from loyalty import receipt as receipts
 from loyalty import rulebook as rulebooks
 from loyalty import settings as settings_files
 from loyalty.card import NumberTemplate, parse_templates
+from loyalty.heap import paused_collector
 from loyalty.manifest import CATALOG
 from loyalty.settings import Settings, StoreInfo, shop_time
 
@@ -57,8 +58,10 @@ def build(
 ) -> InForce:
     """Check and compile the files of the channels. Raises SettingsError or Refused with every fault."""
     programme = settings_files.parse(settings)
-    rules = rulebooks.parse(strictjson.loads(rulebook) if rulebook is not None else dict(NO_RULES))
-    goods = catalogs.parse_published(strictjson.loads(catalog) if catalog is not None else dict(NO_GOODS))
+    with paused_collector():
+        rules = rulebooks.parse(strictjson.loads(rulebook) if rulebook is not None else dict(NO_RULES))
+        goods = catalogs.parse_published(strictjson.loads(catalog) if catalog is not None else dict(NO_GOODS))
+        compiled = index.compile_rulebook(rules, goods.engine)
     return InForce(
         settings=programme,
         templates=parse_templates(list(programme.number_templates)),
@@ -66,7 +69,7 @@ def build(
         titles={rule.id: rule.title or rule.id for rule in rules.rules},
         versions=versions,
         catalog=goods,
-        compiled=index.compile_rulebook(rules, goods.engine),
+        compiled=compiled,
     )
 
 

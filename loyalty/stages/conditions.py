@@ -147,6 +147,13 @@ def _redeemed(condition: Redeemed, pricing: Pricing) -> bool:
     return (pricing.redeemed > 0) == condition.wanted
 
 
+def _sum(condition: Sum, pricing: Pricing) -> bool:
+    value = pricing.measure(condition.base, condition.of)
+    return (condition.least is None or value >= condition.least) and (
+        condition.most is None or value <= condition.most
+    )
+
+
 def _in_range(condition: Measured, pricing: Pricing) -> bool:
     value = measured(condition, pricing)
     return (condition.least is None or value >= condition.least) and (
@@ -176,7 +183,7 @@ _TESTS: Mapping[type, Callable[[Any, Pricing], bool]] = {
     Birthday: _birthday,
     Coupon: _coupon,
     Redeemed: _redeemed,
-    Sum: _in_range,
+    Sum: _sum,
     Quantity: _in_range,
     Distinct: _in_range,
 }

@@ -114,7 +114,9 @@ class Count:
 def count_points(pricing: Pricing) -> Count:
     """Run the rules of the stage over the lines as they stand in `pricing`."""
     lines = [line for line in pricing.lines if not line.shelf.no_earn]
-    dead = pricing.dead_among([clause for line in lines for clause in line.plans.earn.tested])
+    dead: frozenset[Clause] = frozenset()
+    if "earn" in pricing.compiled.tested_stages:
+        dead = pricing.dead_among(clause for line in lines for clause in line.plans.earn.tested)
     count = Count()
     for line in lines:
         plan = line.plans.earn

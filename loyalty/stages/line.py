@@ -25,14 +25,16 @@ Offer = list[tuple[Clause, int]]
 
 def run(pricing: Pricing) -> None:
     """Give the line discounts of all lines."""
-    dead = pricing.dead_among([clause for line in pricing.lines for clause in line.plans.line.tested])
+    dead: frozenset[Clause] = frozenset()
+    if "line" in pricing.compiled.tested_stages:
+        dead = pricing.dead_among(clause for line in pricing.lines for clause in line.plans.line.tested)
     cap_left: dict[Clause, int] = {}
     for line in pricing.lines:
         plan, room = line.plans.line, line.net_minor - line.floor_minor
         if room <= 0:
             continue
         if plan.percents:
-            _best_percent(plan.percents, line, room)
+            _take_best(plan.percents, line, room)
         elif plan.root.children:
             offer = Visit(line, room, dead, cap_left).offer(plan.root, taken=0)
             for clause, amount in offer:
@@ -42,16 +44,18 @@ def run(pricing: Pricing) -> None:
                     cap_left[clause] = cap_left.get(clause, clause.cap) - given
 
 
-def _best_percent(percents: Sequence[tuple[Clause, int]], line: PricedLine, room: int) -> None:
+def _take_best(percents: Sequence[tuple[Clause, int]], line: PricedLine, room: int) -> None:
     """The greatest percent wins; of those that come to the same on this line, the earliest is booked.
 
     They rise from first to last, so it is enough to go back from the last while nothing is lost.
     """
-    base = outside_sets(line)
-    most = min(base, room)
+    base = outside_sets(line) if line.pieces_in_sets else line.net_minor
+    most = base if base < room else room
     best, chosen = 0, None
     for clause, bp in reversed(percents):
-        amount = min(percent_of(base, bp), most)
+        amount = percent_of(base, bp)
+        if amount > most:
+            amount = most
         if amount < best or amount == 0:
             break
         best, chosen = amount, clause

@@ -16,11 +16,19 @@ Alternative = TypeVar("Alternative")
 
 
 def winner(
-    policy: Policy, alternatives: Iterable[Alternative], worth: Callable[[Alternative], int]
+    policy: Policy,
+    alternatives: Iterable[Alternative],
+    worth: Callable[[Alternative], int],
+    at_most: Callable[[Alternative], int] | None = None,
 ) -> Alternative | None:
-    """The alternative that `policy` chooses, or None where all are worth nothing."""
+    """The alternative that `policy` chooses, or None where all are worth nothing.
+
+    `at_most` bounds what an alternative is worth, where its worth itself is dear to find out.
+    """
     chosen, chosen_worth = None, 0
     for alternative in alternatives:
+        if policy == "best" and at_most is not None and at_most(alternative) <= chosen_worth:
+            continue
         value = worth(alternative)
         if value <= 0:
             continue

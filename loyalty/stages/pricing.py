@@ -102,11 +102,12 @@ class Pricing:
         self.season = season = compiled.season(receipt.at, self.now)
         self.shown: frozenset[Token] = shown_by(receipt)
         max_discount_bp = self.settings.max_line_discount_bp
-        shown, shown_to_unnamed = self.shown, self.shown & compiled.unnamed.tokens
-        self.lines = []
+        shown, shown_bits = self.shown, compiled.bits_of(self.shown)
+        self.lines: list[PricedLine] = []
+        shelf_of, append = season.shelf, self.lines.append
         for line in receipt.lines:
-            shelf = season.shelf(line.sku, line.price_minor)
-            self.lines.append(PricedLine(line, shelf, shelf.plans(shown, shown_to_unnamed), max_discount_bp))
+            shelf = shelf_of(line.sku, line.price_minor)
+            append(PricedLine(line, shelf, shelf.plans(shown_bits, shown), max_discount_bp))
         self.sets: list[tuple[str, int]] = []
         self.large_sets: list[tuple[str, ...]] = []
         self.redeemed = 0

@@ -21,12 +21,16 @@ from loyalty.stages.pricing import PricedLine, Pricing
 Gift = list[tuple[Clause, list[tuple[int, int]]]]
 """What rules give, in order: (position of the line, kopecks above 0)."""
 
+Worth = Callable[[Clause | Gift], int]
+"""What an alternative would really give, or a bound of it."""
+
 
 def run(pricing: Pricing) -> None:
     """Give the discounts on the receipt."""
-    everywhere = pricing.everywhere("receipt")
+    clauses = pricing.everywhere("receipt")
     hit = hit_by_items(pricing)
-    clauses = sorted([*everywhere, *(clause for clause in hit if pricing.lives(clause))], key=_number)
+    if hit:
+        clauses = sorted([*clauses, *(clause for clause in hit if pricing.lives(clause))], key=_number)
     if not clauses:
         return
     tree = pricing.compiled.groups["receipt"].tree(clauses)
@@ -48,9 +52,10 @@ def hit_by_items(pricing: Pricing) -> dict[Clause, list[int]]:
 
 def asked(clause: Clause, base: int) -> tuple[int, bool]:
     """(D before anything limits it, does it spill) of a rule on a base in kopecks."""
-    match clause.effect:
-        case ReceiptPercent(bp, spill):
-            return percent_of(base, bp), spill
+    effect = clause.effect
+    if isinstance(effect, ReceiptPercent):  # most are
+        return percent_of(base, effect.bp), effect.spill
+    match effect:
         case ReceiptAmount(amount_minor, spill):
             return amount_minor, spill
         case ReceiptEvery(every_minor, amount_minor, times, spill):
@@ -86,16 +91,16 @@ class Pool:
     def discount(self, clause: Clause) -> tuple[int, bool]:
         """(D within base and cap, does it spill)."""
         amount, spill = asked(clause, self.base)
-        amount = min(amount, self.base)
-        return (amount if clause.cap is None else min(amount, clause.cap)), spill
+        most = self.base if clause.cap is None or clause.cap > self.base else clause.cap
+        return (amount if amount < most else most), spill
 
     def worth(self, clause: Clause) -> int:
         """What the rule would really give."""
         amount, spill = self.discount(clause)
-        if spill:
-            return min(amount, self.capacity)
         if not self.clips:
             return amount
+        if spill:
+            return min(amount, self.capacity)
         return sum(distribute_clipped(amount, self.weights, self.capacities))
 
     def shares(self, clause: Clause) -> list[tuple[int, int]]:
@@ -146,19 +151,24 @@ class Sharing:
                 return pool_of(alternative).worth(alternative)
             return total_of(alternative)
 
+        def at_most(alternative: Clause | Gift) -> int:
+            if isinstance(alternative, Clause):
+                return pool_of(alternative).discount(alternative)[0]
+            return total_of(alternative)
+
         alternatives: list[Clause | Gift] = [
             child if isinstance(child, Clause) else self.gift(child, base, net) for child in branch.children
         ]
-        chosen = self.choose(branch, alternatives, worth)
+        chosen = self.choose(branch, alternatives, worth, at_most)
         if isinstance(chosen, Clause):
             return [(chosen, pool_of(chosen).shares(chosen))]
         return chosen or []
 
     def choose(
-        self, branch: Branch, alternatives: list[Clause | Gift], worth: Callable[[Clause | Gift], int]
+        self, branch: Branch, alternatives: list[Clause | Gift], worth: Worth, at_most: Worth
     ) -> Clause | Gift | None:
         """The alternative that a competing group takes."""
-        return winner(branch.policy, alternatives, worth)
+        return winner(branch.policy, alternatives, worth, at_most)
 
     def pool(self, clause: Clause, base: Sequence[int], net: Sequence[int]) -> Pool:
         """The lines that a rule may work on, on this base and while the lines stand at `net`."""

@@ -91,9 +91,11 @@ class SetRule:
         self.skus = [each.sku for each in classes]
         self.prices = [each.price_minor for each in classes]
         self.capacities = [each.capacity_minor for each in classes]
+        self.meets_floors = self.capacities != self.prices
         self.cuts = [min(percent_of(price, bp), price) for price in self.prices]
-        self.clipped = [min(cut, room) for cut, room in zip(self.cuts, self.capacities, strict=True)]
-        self.meets_floors = any([self.capacities[i] < self.prices[i] for i in self.touches])  # noqa: C419
+        self.clipped = self.cuts
+        if self.meets_floors:
+            self.clipped = [min(cut, room) for cut, room in zip(self.cuts, self.capacities, strict=True)]
 
     # -- worth ------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from loyalty.amounts import Money
 from loyalty.clauses import Branch, Clause
@@ -162,9 +162,10 @@ class _SharingWitness(receipts.Sharing):
         self,
         branch: Branch,
         alternatives: list[Clause | receipts.Gift],
-        worth: Callable[[Clause | receipts.Gift], int],
+        worth: receipts.Worth,
+        at_most: receipts.Worth,
     ) -> Clause | receipts.Gift | None:
-        chosen = super().choose(branch, alternatives, worth)
+        chosen = super().choose(branch, alternatives, worth, at_most)
         if chosen is not None:
             taken = _clauses_of(chosen)
             for alternative in alternatives:
