@@ -19,8 +19,9 @@ there the greatest beats the earlier ones too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from loyalty.effects import Bundle, BuyGet, EarnMultiplier, EarnPercent, NForM, Percent
 from loyalty.gates import gate_of, series_named
@@ -204,34 +205,42 @@ def _without_beaten(branch: Branch) -> Branch:
     """The branch without the percents of its `best` groups that can never be booked."""
     children = branch.children
     if branch.policy == "best":
-        beaten = _beaten([child for child in children if isinstance(child, Clause)])
+        beaten = beaten_in_best([child for child in children if isinstance(child, Clause)], _is_plain)
         children = tuple(child for child in children if child not in beaten) if beaten else children
     if any([isinstance(child, Branch) for child in children]):  # noqa: C419 - a list is quicker
         children = tuple(_without_beaten(child) if isinstance(child, Branch) else child for child in children)
     return Branch(branch.policy, children)
 
 
-def _beaten(clauses: Sequence[Clause]) -> set[Clause]:
-    """The percents that another one on the same base is always booked instead of.
+def beaten_in_best(clauses: Iterable[Clause], beats: Callable[[Clause], bool]) -> set[Clause]:
+    """Of clauses that compete for the best, in order, the percents that another is always booked instead of.
 
-    A plain one that stands earlier and is as great always is. A greater one that stands later is where
-    nothing clips what a line may get: in the earn stage.
+    One that stands earlier and is as great always is. A greater one that stands later is where nothing
+    clips what a line may get: in the earn stage. `beats` says of whom one can be sure that it is there.
     """
     beaten: set[Clause] = set()
     greatest: dict[object, int] = {}
+    earning: list[Clause] = []
     for clause in clauses:
-        if clause.percent is not None:
-            bp, base = clause.percent
-            most = greatest.get(base, -1)
-            if bp <= most:
-                beaten.add(clause)
-            elif clause.plain:
+        percent = clause.percent
+        if percent is None:
+            continue
+        bp, base = percent
+        if bp <= greatest.get(base, -1):
+            beaten.add(clause)
+        elif clause.stage == "earn":
+            earning.append(clause)
+            if beats(clause):
                 greatest[base] = bp
-    if clauses and clauses[0].stage == "earn":
-        beaten |= {
-            c for c in clauses if c.percent is not None and c.percent[0] < greatest.get(c.percent[1], -1)
-        }
+        elif beats(clause):
+            greatest[base] = bp
+    for clause in earning:
+        if clause.percent is not None and clause.percent[0] < greatest.get(clause.percent[1], -1):
+            beaten.add(clause)
     return beaten
+
+
+_is_plain = attrgetter("plain")
 
 
 def _percent_and_base(rule: Rule) -> tuple[int, object] | None:

@@ -30,7 +30,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from loyalty.catalog import Catalog, Goods
-from loyalty.clauses import Clause, EarnPlan, Groups, LinePlan
+from loyalty.clauses import Clause, EarnPlan, Groups, LinePlan, beaten_in_best
 from loyalty.conditions import Period
 from loyalty.effects import GROUP_STAGES, STAGES
 from loyalty.money import percent_within
@@ -238,6 +238,8 @@ class Compiled:
                         self._by_goods.setdefault(named, []).append(clause.number)
             else:
                 unnamed.append(clause)
+        for named, numbers in self._by_goods.items():
+            self._by_goods[named] = self._without_beaten(numbers)
         self.unnamed = Filed(unnamed)
         self._bits: dict[Token, int] = {}
         for clause in self.clauses:
@@ -264,6 +266,18 @@ class Compiled:
             season = Season(self, at, now)
             self._season = (key, season)
         return season
+
+    def _without_beaten(self, numbers: list[int]) -> list[int]:
+        """Of the rules that name the same goods, those that are not beaten wherever these goods are."""
+        for stage in ("line", "earn"):
+            if self.groups[stage].root_policy == "best":
+                rivals = [
+                    c for n in numbers if (c := self.clauses[n]).stage == stage and c.rule.group is None
+                ]
+                if len(rivals) > 1:
+                    beaten = {clause.number for clause in beaten_in_best(rivals, _is_always_there)}
+                    numbers = [number for number in numbers if number not in beaten]
+        return numbers
 
     def bits_of(self, tokens: frozenset[Token]) -> int:
         """The bits of those tokens that gates of rules which are asked line by line ask for."""
@@ -303,6 +317,11 @@ def in_period(period: Period, at: datetime, now: datetime) -> bool:
     if start is not None and (at if start.tzinfo else now) < start:
         return False
     return end is None or (at if end.tzinfo else now) < end
+
+
+def _is_always_there(clause: Clause) -> bool:
+    """Whether a percent holds for every receipt, at any time, wherever the goods it names are."""
+    return clause.plain and clause.named_only and clause.gate is None and not clause.periods
 
 
 _UNKNOWN = Goods()

@@ -7,7 +7,7 @@ competition; the stages do them, for they differ in what a base is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from loyalty.rulebook import Policy
@@ -16,19 +16,11 @@ Alternative = TypeVar("Alternative")
 
 
 def winner(
-    policy: Policy,
-    alternatives: Iterable[Alternative],
-    worth: Callable[[Alternative], int],
-    at_most: Callable[[Alternative], int] | None = None,
+    policy: Policy, alternatives: Iterable[Alternative], worth: Callable[[Alternative], int]
 ) -> Alternative | None:
-    """The alternative that `policy` chooses, or None where all are worth nothing.
-
-    `at_most` bounds what an alternative is worth, where its worth itself is dear to find out.
-    """
+    """The alternative that `policy` chooses, or None where all are worth nothing."""
     chosen, chosen_worth = None, 0
     for alternative in alternatives:
-        if policy == "best" and at_most is not None and at_most(alternative) <= chosen_worth:
-            continue
         value = worth(alternative)
         if value <= 0:
             continue
@@ -37,3 +29,22 @@ def winner(
             if policy == "first":
                 break
     return chosen
+
+
+def best_by_bound(
+    alternatives: Sequence[Alternative],
+    at_most: Callable[[Alternative], int],
+    worth: Callable[[Alternative], int],
+) -> Alternative | None:
+    """What `winner` chooses by `best`, for where worth is dear to find out: the most promising first."""
+    bounds = [at_most(alternative) for alternative in alternatives]
+    chosen, chosen_worth = -1, 0
+    for i in sorted(range(len(bounds)), key=lambda i: -bounds[i]):
+        if bounds[i] < chosen_worth or bounds[i] <= 0:
+            break
+        if chosen >= 0 and bounds[i] == chosen_worth and i > chosen:
+            continue
+        value = worth(alternatives[i])
+        if value > chosen_worth or (value == chosen_worth and 0 <= i < chosen):
+            chosen, chosen_worth = i, value
+    return alternatives[chosen] if chosen >= 0 else None

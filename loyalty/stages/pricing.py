@@ -135,7 +135,8 @@ class Pricing:
 
     def everywhere(self, stage: str) -> list[Clause]:
         """The live rules of a stage that are not asked line by line, in order."""
-        return [clause for clause in self.season.everywhere(stage, self.shown) if self.lives(clause)]
+        found = self.season.everywhere(stage, self.shown)
+        return [clause for clause in found if clause.test is None or holds(clause.test, self)]
 
     def dead_among(self, clauses: Iterable[Clause]) -> frozenset[Clause]:
         """Of these rules those whose condition does not hold now."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from loyalty.clauses import Branch, Clause, Node
 from loyalty.effects import ReceiptAmount, ReceiptEvery, ReceiptPercent, ReceiptSteps
 from loyalty.money import distribute, distribute_clipped, full_times, percent_of
-from loyalty.stages.policy import winner
+from loyalty.stages.policy import best_by_bound, winner
 from loyalty.stages.pricing import PricedLine, Pricing
 
 Gift = list[tuple[Clause, list[tuple[int, int]]]]
@@ -75,12 +75,13 @@ def asked(clause: Clause, base: int) -> tuple[int, bool]:
 class Pool:
     """The lines that one rule may work on, with their weights and capacities."""
 
-    __slots__ = ("base", "capacities", "capacity", "clips", "lines", "weights")
+    __slots__ = ("_shares", "base", "capacities", "capacity", "clips", "lines", "weights")
 
     def __init__(
         self, lines: Sequence[int], base: Sequence[int], net: Sequence[int], floors: Sequence[int]
     ) -> None:
         self.lines = lines
+        self._shares: dict[Clause, list[tuple[int, int]]] = {}
         self.weights = [base[i] for i in lines]
         self.capacities = [net[i] - floors[i] for i in lines]
         self.base = sum(self.weights)
@@ -101,13 +102,17 @@ class Pool:
             return amount
         if spill:
             return min(amount, self.capacity)
-        return sum(distribute_clipped(amount, self.weights, self.capacities))
+        return sum([share for _, share in self.shares(clause)])
 
     def shares(self, clause: Clause) -> list[tuple[int, int]]:
         """The discount of the rule, line by line."""
-        amount, spill = self.discount(clause)
-        shares = (distribute if spill else distribute_clipped)(amount, self.weights, self.capacities)
-        return [(i, share) for i, share in zip(self.lines, shares, strict=True) if share]
+        shares = self._shares.get(clause)
+        if shares is None:
+            amount, spill = self.discount(clause)
+            split = (distribute if spill else distribute_clipped)(amount, self.weights, self.capacities)
+            shares = [(i, share) for i, share in zip(self.lines, split, strict=True) if share]
+            self._shares[clause] = shares
+        return shares
 
 
 class Sharing:
@@ -168,7 +173,9 @@ class Sharing:
         self, branch: Branch, alternatives: list[Clause | Gift], worth: Worth, at_most: Worth
     ) -> Clause | Gift | None:
         """The alternative that a competing group takes."""
-        return winner(branch.policy, alternatives, worth, at_most)
+        if branch.policy == "best":
+            return best_by_bound(alternatives, at_most, worth)
+        return winner(branch.policy, alternatives, worth)
 
     def pool(self, clause: Clause, base: Sequence[int], net: Sequence[int]) -> Pool:
         """The lines that a rule may work on, on this base and while the lines stand at `net`."""

@@ -20,7 +20,8 @@ subtraction: a field that ran short borrows its spare bit.
 
 That the answer of a state may be built on the answers of smaller states also
 holds for the third criterion: of two sorted lists of equal length the smaller
-one stays the smaller when the same application is added to both.
+one stays the smaller when the same application is added to both. So a plan can
+be a number too, and comparing two plans is comparing two numbers.
 
 *A large component* is served greedily, rule by rule in order, the best
 application again and again. Large is a matter of size, never of time: the
@@ -142,8 +143,10 @@ class _Search:
             self._first[min(units)].append(place)
         self._mask = {i: ((1 << len_of(stock[i])) - 1) << begin for i, begin in self._fields.items()}
         # One score for the first two criteria: an application more costs less than a kopeck.
-        self._kopeck = sum(stock) + 1
-        self._solved: dict[int, tuple[int, int, int]] = {}  # state -> (score, place used or -1, next state)
+        kopeck = sum(stock) + 1
+        self._gains = [application.benefit * kopeck - 1 for application in self.possible]
+        self._count_bits = len_of(sum(stock))
+        self._solved: dict[int, tuple[int, int]] = {}  # state -> (score, plan)
 
     def _add_field(self, value: int) -> int:
         """A field that holds `value`, with a spare bit above it; returns where it begins."""
@@ -167,7 +170,7 @@ class _Search:
             else:
                 self._solved[state] = self._best_step(steps)
                 waiting.pop()
-        return [self.possible[place] for place in self._plan(self._start)]
+        return self._applications_in(self._solved[self._start][1])
 
     def _steps(self, state: int) -> list[tuple[int, int]]:
         """(place of an application or -1, state after it) for the dearest class with free units."""
@@ -183,32 +186,32 @@ class _Search:
                 steps.append((place, after ^ spare))
         return steps
 
-    def _best_step(self, steps: list[tuple[int, int]]) -> tuple[int, int, int]:
-        if not steps:
-            return 0, -1, 0
-        best: tuple[int, int, int] | None = None
+    def _best_step(self, steps: list[tuple[int, int]]) -> tuple[int, int]:
+        """(score, plan): of equal scores the greater plan, for it has the smaller signatures."""
+        best_score, best_plan = 0, 0
         for place, after in steps:
-            score = self._solved[after][0]
+            score, plan = self._solved[after]
             if place >= 0:
-                score += self.possible[place].benefit * self._kopeck - 1
-            step = (score, place, after)
-            if best is None or score > best[0] or (score == best[0] and self._list(step) < self._list(best)):
-                best = step
-        assert best is not None
-        return best
+                score += self._gains[place]
+                if score >= best_score:
+                    plan += self._use_of(place)
+            if score > best_score or (score == best_score and plan > best_plan):
+                best_score, best_plan = score, plan
+        return best_score, best_plan
 
-    def _list(self, step: tuple[int, int, int]) -> list[int]:
-        _, place, after = step
-        return sorted([*self._plan(after), *([place] if place >= 0 else [])])
+    def _use_of(self, place: int) -> int:
+        """One use of an application, as a plan. A plan is a number with a field for how often each is used,
+        the first in signature order in front: of two plans with as many uses, the sorted list of
+        signatures of the greater number is the smaller one.
+        """
+        return 1 << (len(self.possible) - 1 - place) * self._count_bits
 
-    def _plan(self, state: int) -> list[int]:
-        """The places of the applications that solve a state, in order."""
-        places = []
-        while state & self._class_bits:
-            _, place, state = self._solved[state]
-            if place >= 0:
-                places.append(place)
-        return sorted(places)
+    def _applications_in(self, plan: int) -> list[Application]:
+        chosen: list[Application] = []
+        for application in reversed(self.possible):
+            chosen += [application] * (plan & ((1 << self._count_bits) - 1))
+            plan >>= self._count_bits
+        return chosen
 
 
 def len_of(value: int) -> int:

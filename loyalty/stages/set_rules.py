@@ -258,11 +258,10 @@ class _Listing:
             room += self._most(self.rule.capacities, self.usable[later], count)
         if part + 1 < len(self.rule.parts):  # parts may want the same units, which cannot serve twice
             left = self.rule.needs - len(here)
-            price = min(
-                price,
-                total_of(self.rule.prices, here)
-                + total_of(self.rule.prices, self._first(self.touches, left)),
-            )
+            together = total_of(self.rule.prices, self._first(self.touches, left))
+            price = min(price, total_of(self.rule.prices, here) + together)
+            together = self._most(self.rule.capacities, self.touches, left)
+            room = min(room, total_of(self.rule.capacities, here) + together)
         return min(self.rule.bundle_cut(price), room)
 
     def likely(self) -> int:

@@ -12,34 +12,67 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loyalty.clauses import Clause
+from loyalty.effects import NForM
 from loyalty.faults import Fault, Refused
-from loyalty.money import pieces_of
-from loyalty.stages.pricing import Pricing
+from loyalty.money import full_times, percent_of, pieces_of
+from loyalty.stages.pricing import PricedLine, Pricing
 from loyalty.stages.set_choice import choose
-from loyalty.stages.set_rules import Application, SetRule, UnitClass
+from loyalty.stages.set_rules import Application, Parts, SetRule, UnitClass
 from loyalty.texts import N_
 
 MAX_PIECES = 100_000
 """Most pieces of one receipt that set rules may look at."""
 
 
+Use = tuple[tuple[int, Parts], str, int]
+"""(signature, rule, kopecks) of one application."""
+
+
 def run(pricing: Pricing) -> None:
     """Give the set discounts. Raises `Refused` where set rules would have to look at too many pieces."""
-    chosen: list[tuple[Application, SetRule, list[Iterator[int]]]] = []
+    uses: list[Use] = []
     for component in _components(_Reach(pricing)):
-        units = _classes(pricing, component)
-        classes = sorted(units)
-        shelves = [pricing.season.shelf(each.sku, each.shelf_price_minor) for each in classes]
-        rules = {c.number: SetRule(c, classes, shelves) for c in component.in_reach}
-        stock = [len(units[each]) for each in classes]
-        choice = choose(list(rules.values()), stock, alone=component.alone)
-        queues = [iter(units[each]) for each in classes]
-        chosen += [(application, rules[application.number], queues) for application in choice.applications]
-        if choice.large:
-            pricing.large_sets.append(tuple(clause.id for clause in component.in_reach))
-    chosen.sort(key=lambda use: use[0].signature)
-    for application, rule, queues in chosen:
+        clause = component.in_reach[0]
+        if len(component.lines) == len(component.in_reach) == 1 and isinstance(clause.effect, NForM):
+            uses += _on_one_line(pricing.lines[component.lines[0]], clause, clause.effect)
+        else:
+            uses += _on_lines(pricing, component)
+    uses.sort()
+    pricing.sets = [(rule, total) for _, rule, total in uses]
+
+
+def _on_one_line(line: PricedLine, clause: Clause, effect: NForM) -> list[Use]:
+    """The commonest set, three of one thing: all units are alike, and all that is given lies on one line."""
+    price = line.unit_price_minor
+    capacity = max(0, price - line.shelf.unit_floor_minor)
+    cut = min(percent_of(price, effect.bp), price)
+    free = effect.n - effect.m
+    benefit = free * min(cut, capacity) if effect.place == "free" else min(free * cut, effect.n * capacity)
+    if not benefit:
+        return []
+    uses = full_times(pieces_of(line.quantity) or 0, effect.n)
+    if clause.rule.limit is not None:
+        uses = min(uses, clause.rule.limit)
+    line.take(clause.id, uses * benefit)
+    line.pieces_in_sets = uses * effect.n
+    return [((clause.number, ((0,) * effect.n,)), clause.id, benefit)] * uses
+
+
+def _on_lines(pricing: Pricing, component: _Component) -> list[Use]:
+    units = _classes(pricing, component)
+    classes = sorted(units)
+    shelves = [pricing.season.shelf(each.sku, each.shelf_price_minor) for each in classes]
+    rules = {clause.number: SetRule(clause, classes, shelves) for clause in component.in_reach}
+    choice = choose(list(rules.values()), [len(units[each]) for each in classes], alone=component.alone)
+    if choice.large:
+        pricing.large_sets.append(tuple(clause.id for clause in component.in_reach))
+    queues = [iter(units[each]) for each in classes]
+    uses: list[Use] = []
+    for application in sorted(choice.applications, key=lambda application: application.signature):
+        rule = rules[application.number]
         _book(pricing, application, rule, queues)
+        uses.append((application.signature, rule.clause.id, application.benefit))
+    return uses
 
 
 class _Reach:
@@ -131,4 +164,3 @@ def _book(pricing: Pricing, application: Application, rule: SetRule, queues: lis
             off[position] = off.get(position, 0) + amount
     for position, amount in off.items():
         pricing.lines[position].take(rule.clause.id, amount)
-    pricing.sets.append((rule.clause.id, application.benefit))

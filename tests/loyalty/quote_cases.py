@@ -7,45 +7,59 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loyalty.receipt import RECEIPT
+
 CASES = Path(__file__).parent.parent / "cases" / "quotes"
 
-KEYS = {
-    *("title", "settings", "groups", "rules", "categories", "goods"),
-    *("customer", "redeem", "at", "lines", "expect"),
-}
+RULEBOOK_KEYS = ("settings", "groups", "rules")
+KEYS = {"title", "expect", *RULEBOOK_KEYS, "categories", "goods", *RECEIPT, "draw_key", "returns"}
+
+WHOLE_MAPS = ("discounts", "earned", "earned_lots", "earned_reversed", "rewards")
+"""Objects that a case states whole: one rule more would be another answer."""
 
 
 @dataclass(frozen=True)
 class Case:
+    """A request, and the part of its quote that the case states."""
+
     title: str
-    rulebook: dict[str, Any]
-    catalog: dict[str, Any]
-    receipt: dict[str, Any]
+    request: dict[str, Any]
     expect: dict[str, Any]
 
 
 def load() -> list[Case]:
     """Every case of every file, by file name."""
-    files = [tomllib.loads(file.read_text("utf-8")) for file in sorted(CASES.glob("*.toml"))]
-    return [_case(raw) for file in files for raw in file["case"]]
+    return [
+        _case(f"{file.stem}: {raw['title']}", raw)
+        for file in sorted(CASES.glob("*.toml"))
+        for raw in tomllib.loads(file.read_text("utf-8"))["case"]
+    ]
 
 
-def _case(raw: dict[str, Any]) -> Case:
-    assert set(raw) <= KEYS, f"{raw['title']}: unknown {set(raw) - KEYS}"
-    rulebook = {"format": 1, "semantics": 1, "id": "case", "seq": 1, "rules": raw["rules"]}
-    rulebook |= {key: raw[key] for key in ("settings", "groups") if key in raw}
+def _case(title: str, raw: dict[str, Any]) -> Case:
+    assert set(raw) <= KEYS, f"{title}: unknown {set(raw) - KEYS}"
+    rulebook = {"format": 1, "semantics": 1, "id": "case", "seq": 1}
     receipt = {
         "id": "R1",
         "till": "T1",
         "store": "M1",
         "channel": "pos",
-        "at": raw.get("at", "2026-02-13T12:00:00+03:00"),
+        "at": "2026-02-13T12:00:00+03:00",
+        **{key: raw[key] for key in RECEIPT if key in raw},
         "lines": [{"id": str(i), "quantity": 1000, **line} for i, line in enumerate(raw["lines"], start=1)],
     }
-    receipt |= {key: raw[key] for key in ("customer", "redeem") if key in raw}
-    categories = {name: parent or None for name, parent in raw.get("categories", {}).items()}
-    catalog = {"categories": categories, "skus": raw.get("goods", {})}
-    return Case(raw["title"], rulebook, catalog, receipt, raw["expect"])
+    request = {
+        "rulebook": rulebook | {key: raw[key] for key in RULEBOOK_KEYS if key in raw},
+        "catalog": {
+            "categories": {name: parent or None for name, parent in raw.get("categories", {}).items()},
+            "skus": raw.get("goods", {}),
+        },
+        "receipt": receipt,
+        **{key: raw[key] for key in ("draw_key",) if key in raw},
+    }
+    if "returns" in raw:
+        request["returns"] = [{"at": "2026-02-20T12:00:00+03:00", **each} for each in raw["returns"]]
+    return Case(title, request, raw["expect"])
 
 
 def differences(expected: Any, actual: Any, place: str = "quote", exact: bool = False) -> list[str]:
@@ -56,7 +70,7 @@ def differences(expected: Any, actual: Any, place: str = "quote", exact: bool = 
             found += [f"{place}: also {key}" for key in actual if key not in expected]
         for key in expected:
             if key in actual:
-                whole = exact or key in ("discounts", "earned", "earned_lots")
+                whole = exact or key in WHOLE_MAPS
                 found += differences(expected[key], actual[key], f"{place}.{key}", whole)
         return found
     if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):

@@ -1,15 +1,14 @@
 """Requests nobody would think of, from a seed: small shops, nasty rulebooks, always valid.
 
 The numbers are chosen to collide: equal percents under a floor, prices of zero and one kopeck, floors above
-the price, lots that end at the very second of the sale, rules and groups of one priority. `Vocabulary` says
-which words of the rulebook may be used, so that an engine that knows a part of the page can be asked about
-that part only.
+the price, lots that end at the very second of the sale, rules and groups of one priority. Whoever wants to
+ask about a part of the page only names its stages.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -17,47 +16,12 @@ Json = dict[str, Any]
 ALL_STAGES = ("price", "sets", "line", "receipt", "round", "redeem", "earn", "reward")
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The words a request may use."""
-
-    stages: tuple[str, ...]
-    effects: frozenset[str]
-    conditions: tuple[str, ...]
-    coupons: bool
-    returns: bool
-
-
-FIRST = Vocabulary(
-    stages=("line", "receipt", "redeem", "earn"),
-    effects=frozenset(
-        ["percent", "amount_off", "receipt_percent", "receipt_amount", "redeem", "earn_percent"]
-    ),
-    conditions=("all", "any", "not", "period", "tier", "segment", "card_kind", "sum"),
-    coupons=False,
-    returns=False,
+CONDITIONS = (
+    *("all", "any", "not", "period", "tier", "segment", "card_kind", "sum", "time", "weekday"),
+    *("month_day", "store", "till", "channel", "region", "tender", "customer", "counter", "birthday"),
+    *("birthday", "coupon", "coupon", "coupon", "redeemed", "redeemed", "redeemed", "quantity", "distinct"),
 )
-"""What the first engine understood."""
-
-WHOLE = Vocabulary(
-    stages=ALL_STAGES,
-    effects=frozenset(
-        [
-            *("fixed_price", "n_for_m", "bundle", "buy_get", "percent", "amount_off", "unit_price"),
-            *("receipt_percent", "receipt_amount", "receipt_every", "receipt_steps", "round_down", "redeem"),
-            *("earn_percent", "earn_multiplier", "earn_fixed", "earn_every"),
-            *("draw_table", "draw_deck", "issue_coupon", "gift", "message"),
-        ]
-    ),
-    conditions=(
-        *("all", "any", "not", "period", "tier", "segment", "card_kind", "sum", "time", "weekday"),
-        *("month_day", "store", "till", "channel", "region", "tender", "customer", "counter", "birthday"),
-        *("coupon", "coupon", "coupon", "redeemed", "quantity", "distinct"),
-    ),
-    coupons=True,
-    returns=True,
-)
-"""The whole page."""
+"""Every condition; some are drawn more often, for more hangs on them."""
 
 EFFECTS_OF = {
     "price": ("fixed_price",),
@@ -103,17 +67,17 @@ BOUNDS = (
 )
 
 
-def random_request(rng: random.Random, vocabulary: Vocabulary = WHOLE) -> Json:
-    """A valid request; the same generator state gives the same request."""
-    return _Maker(rng, vocabulary).request()
+def random_request(rng: random.Random, stages: Sequence[str] = ALL_STAGES) -> Json:
+    """A valid request with rules of these stages; the same generator state gives the same request."""
+    return Maker(rng, stages).request()
 
 
-class _Maker:
+class Maker:
     """Draws one request. `some(x)` below means: sometimes absent."""
 
-    def __init__(self, rng: random.Random, vocabulary: Vocabulary) -> None:
+    def __init__(self, rng: random.Random, stages: Sequence[str] = ALL_STAGES) -> None:
         self.rng = rng
-        self.words = vocabulary
+        self.stages = stages
         self.ids = [f"{letter}{number}" for letter in "Aagrz" for number in (*range(1, 12), 101)]
         rng.shuffle(self.ids)
         self.decks: list[str] = []
@@ -123,9 +87,9 @@ class _Maker:
         rulebook = self.rulebook()
         receipt = self.receipt(at)
         request: Json = {"rulebook": rulebook, "catalog": self.catalog(), "receipt": receipt}
-        if "reward" in self.words.stages:
+        if "reward" in self.stages:
             request["draw_key"] = "00112233445566778899aabbccddeeff" * 2
-        if self.words.returns and self.chance(0.4):
+        if self.chance(0.4):
             request["returns"] = self.returns(receipt["lines"])
         return request
 
@@ -177,7 +141,7 @@ class _Maker:
     def groups(self) -> list[Json]:
         groups: list[Json] = []
         for stage in ("line", "receipt", "earn"):
-            if stage not in self.words.stages:
+            if stage not in self.stages:
                 continue
             mine: list[Json] = []
             for _ in range(self.rng.choice((0, 0, 1, 2, 3))):
@@ -195,9 +159,9 @@ class _Maker:
         return {} if priority is None else {"priority": priority}
 
     def rule(self, groups: list[Json]) -> Json:
-        weights = [STAGE_WEIGHTS[stage] for stage in self.words.stages]
-        stage = self.rng.choices(self.words.stages, weights)[0]
-        kind = self.rng.choice([each for each in EFFECTS_OF[stage] if each in self.words.effects])
+        weights = [STAGE_WEIGHTS[stage] for stage in self.stages]
+        stage = self.rng.choices(self.stages, weights)[0]
+        kind = self.kind(stage)
         rule: Json = {"id": self.ids.pop(), "stage": stage, "effect": {"type": kind} | self.effect(kind)}
         rule |= self.priority()
         if self.chance(0.05):
@@ -226,6 +190,9 @@ class _Maker:
         if kind == "draw_deck":
             self.decks.append(rule["id"])
         return rule
+
+    def kind(self, stage: str) -> str:
+        return self.rng.choice(EFFECTS_OF[stage])
 
     def effect(self, kind: str) -> Json:
         rng = self.rng
@@ -303,11 +270,14 @@ class _Maker:
     # --- conditions -------------------------------------------------------------------------------
 
     def condition(self, stage: str, deep: int = 0) -> Json:
-        rng = self.rng
-        words = [word for word in self.words.conditions if deep < 2 or word not in ("all", "any", "not")]
+        words = [word for word in CONDITIONS if deep < 2 or word not in ("all", "any", "not")]
         if stage not in ("earn", "reward"):
             words = [word for word in words if word != "redeemed"]
-        kind = rng.choice(words)
+        kind = self.rng.choice(words)
+        return {"type": kind} | self.fields(kind, stage, deep)
+
+    def fields(self, kind: str, stage: str, deep: int) -> Json:
+        rng = self.rng
         fields: Json
         if kind in ("all", "any"):
             fields = {"of": [self.condition(stage, deep + 1) for _ in range(rng.randint(0, 3))]}
@@ -344,7 +314,7 @@ class _Maker:
             fields = self.some(**{"in": ["C1", "C2"]})
         else:
             fields = {"in": self.pick(NAMES[kind])}
-        return {"type": kind} | fields
+        return fields
 
     # --- catalog, receipt, returns ----------------------------------------------------------------
 
@@ -375,11 +345,9 @@ class _Maker:
             receipt["customer"] = self.customer(at)
         if self.chance(0.7):
             receipt["redeem"] = "max" if self.chance(0.6) else self.amount()
-        if "tender" in self.words.conditions:
-            receipt |= self.some(tenders=self.pick(NAMES["tender"], 2))
-        if self.words.coupons:
-            coupons = ("K1", "K1/7", "K2/1", "K3")
-            receipt |= self.some(coupons=self.pick(coupons), coupons_used=self.pick(coupons, 1))
+        receipt |= self.some(tenders=self.pick(NAMES["tender"], 2))
+        coupons = ("K1", "K1/7", "K2/1", "K3")
+        receipt |= self.some(coupons=self.pick(coupons), coupons_used=self.pick(coupons, 1))
         if self.decks:
             receipt["draws"] = {rule: rng.randrange(20) for rule in self.decks}
         return receipt
@@ -399,10 +367,10 @@ class _Maker:
         if self.chance(0.8):
             names = self.rng.sample("abcde", self.rng.randint(0, 5))
             customer["lots"] = [self.lot(name, at[:19]) for name in names]
-        if "counter" in self.words.conditions:
-            customer |= self.some(counters={"visits": self.rng.randrange(5)})
-        if "birthday" in self.words.conditions:
-            customer |= self.some(birthday=self.rng.choice(("02-29", "02-13", "03-01", "12-28", "01-02")))
+        counters = {"visits": self.rng.randrange(5), "rule:r1:day": self.rng.randrange(2)}
+        customer |= self.some(counters=counters)
+        if self.chance(0.8):
+            customer["birthday"] = self.rng.choice(("02-29", "02-29", "02-13", "03-01", "12-28", "01-02"))
         return customer
 
     def lot(self, name: str, now: str) -> Json:

@@ -1,0 +1,8 @@
+"""Tests of the law hold the engine against the plain evaluator in tests/reference, imported by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "reference"))
