@@ -20,8 +20,8 @@ there the greatest beats the earlier ones too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from loyalty.effects import Bundle, BuyGet, EarnMultiplier, EarnPercent, NForM, Percent
 from loyalty.gates import gate_of, series_named
@@ -32,8 +32,8 @@ from loyalty.selectors import Selector, Token
 class Clause:
     """A rule made ready. `number` is its place: rules stand by (priority, id) everywhere (§4).
 
-    `gate`, `periods` and `test` are its condition in parts (`gate_bits` the gate as the bits of its
-    tokens, where it is asked line by line); `selectors` name the goods it may work
+    `gate`, `periods` and `test` are its condition in parts, `gate_bits` and `period_bit` the bits that
+    `index.py` gives to the first two; `selectors` name the goods it may work
     on, a set's parts each their own, and `named_only` says that they do so by names alone; `needs` is how
     many pieces one use of a set takes. `percent` is (bp, what it is counted on) of a percent, `plain` one
     that nothing else can lower on a line: no condition left, no cap there, not only fresh lines.
@@ -41,7 +41,8 @@ class Clause:
 
     __slots__ = (
         "cap", "effect", "fresh", "gate", "gate_bits", "id", "items", "named_only", "needs", "number",
-        "over_sets", "percent", "periods", "plain", "rule", "selectors", "series", "stage", "test",
+        "over_sets", "percent", "period_bit", "periods", "plain", "rule", "selectors", "series", "stage",
+        "test",
     )  # fmt: skip
 
     def __init__(self, number: int, rule: Rule) -> None:
@@ -60,6 +61,7 @@ class Clause:
         self.over_sets = rule.over_sets
         self.gate = gate.tokens
         self.gate_bits = 0
+        self.period_bit = 0
         self.periods = gate.periods
         self.test = gate.rest
         self.series = series_named(rule.when)
@@ -67,6 +69,17 @@ class Clause:
         self.plain = self.percent is not None and gate.rest is None and not rule.fresh
         if rule.cap is not None and rule.stage == "line":
             self.plain = False
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the rule is not open to every receipt at any time."""
+        return self.gate is not None or bool(self.periods)
+
+    def opens_to(self, shown: int) -> bool:
+        """Whether a receipt that shows these bits passes the gate, at a time when the periods hold."""
+        if self.period_bit and not self.period_bit & shown:
+            return False
+        return self.gate is None or bool(self.gate_bits & shown)
 
     def means(self, tokens: frozenset[Token], price_minor: int) -> bool:
         """Whether the rule may work on goods with these tokens at this shelf price."""
@@ -96,8 +109,7 @@ def _pieces_needed(rule: Rule) -> int:
 # -- the tree of one stage ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """A group with its children in order; empty groups are left out of the tree."""
 
     policy: Policy
@@ -145,13 +157,15 @@ class Groups:
         return branch(None, self.root_policy)
 
 
-def clauses_in(node: Node) -> Iterable[Clause]:
+def clauses_in(branch: Branch) -> list[Clause]:
     """Every clause of a tree, in its order."""
-    if isinstance(node, Clause):
-        yield node
-    else:
-        for child in node.children:
-            yield from clauses_in(child)
+    found: list[Clause] = []
+    for child in branch.children:
+        if isinstance(child, Clause):
+            found.append(child)
+        else:
+            found += clauses_in(child)
+    return found
 
 
 # -- plans ----------------------------------------------------------------------------------------
@@ -168,7 +182,7 @@ class LinePlan:
 
     def __init__(self, clauses: Sequence[Clause], groups: Groups) -> None:
         self.root = _without_beaten(groups.tree(clauses))
-        self.tested = tuple([clause for clause in clauses_in(self.root) if clause.test is not None])
+        self.tested = _tested(self.root)
         self.percents = _percents_of_one_base(self.root)
 
 
@@ -190,26 +204,42 @@ class EarnPlan:
 
     __slots__ = ("multipliers", "only", "outside", "root", "tested")
 
+    def clauses(self) -> list[Clause]:
+        """All that is in it."""
+        return [*clauses_in(self.root), *self.multipliers, *self.outside]
+
     def __init__(self, clauses: Sequence[Clause], groups: Groups) -> None:
-        self.root = _without_beaten(
-            groups.tree([clause for clause in clauses if isinstance(clause.effect, EarnPercent)])
+        percents = [clause for clause in clauses if clause.percent is not None]
+        others = (
+            [clause for clause in clauses if clause.percent is None] if len(percents) < len(clauses) else []
         )
-        self.multipliers = tuple(c for c in clauses if isinstance(c.effect, EarnMultiplier))
-        self.outside = tuple(c for c in clauses if not isinstance(c.effect, EarnPercent | EarnMultiplier))
-        left = (*clauses_in(self.root), *self.multipliers, *self.outside)
-        self.tested = tuple(clause for clause in left if clause.test is not None)
-        self.only = left[0] if len(left) == 1 and isinstance(left[0].effect, EarnPercent) else None
+        self.root = _without_beaten(groups.tree(percents))
+        self.multipliers = tuple([c for c in others if isinstance(c.effect, EarnMultiplier)])
+        self.outside = tuple([c for c in others if not isinstance(c.effect, EarnMultiplier)])
+        self.tested = _tested(self.root) + tuple([clause for clause in others if clause.test is not None])
+        only = self.root.children[0] if len(self.root.children) == 1 and not others else None
+        self.only = only if isinstance(only, Clause) else None
+
+
+def _tested(node: Branch) -> tuple[Clause, ...]:
+    """The clauses of a tree that have a condition still to be tried."""
+    return tuple([clause for clause in clauses_in(node) if clause.test is not None])
 
 
 def _without_beaten(branch: Branch) -> Branch:
     """The branch without the percents of its `best` groups that can never be booked."""
-    children = branch.children
-    if branch.policy == "best":
-        beaten = beaten_in_best([child for child in children if isinstance(child, Clause)], _is_plain)
-        children = tuple(child for child in children if child not in beaten) if beaten else children
-    if any([isinstance(child, Branch) for child in children]):  # noqa: C419 - a list is quicker
-        children = tuple(_without_beaten(child) if isinstance(child, Branch) else child for child in children)
-    return Branch(branch.policy, children)
+    children: list[Node] = []
+    clauses: list[Clause] = []
+    for child in branch.children:
+        if isinstance(child, Clause):
+            clauses.append(child)
+            children.append(child)
+        else:
+            children.append(_without_beaten(child))
+    beaten = beaten_in_best(clauses, _is_plain) if branch.policy == "best" and len(clauses) > 1 else ()
+    if beaten:
+        children = [child for child in children if child not in beaten]
+    return Branch(branch.policy, tuple(children))
 
 
 def beaten_in_best(clauses: Iterable[Clause], beats: Callable[[Clause], bool]) -> set[Clause]:
@@ -240,6 +270,7 @@ def beaten_in_best(clauses: Iterable[Clause], beats: Callable[[Clause], bool]) -
     return beaten
 
 
+by_number = attrgetter("number")
 _is_plain = attrgetter("plain")
 
 

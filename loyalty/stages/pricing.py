@@ -88,9 +88,9 @@ class Pricing:
     """
 
     __slots__ = (
-        "_measures", "compiled", "day_key", "earned", "earned_lots", "grants", "large_sets", "lines",
-        "lots_used", "multiplied", "now", "receipt", "redeemed", "redeemer", "rewards", "season", "sets",
-        "settings", "shown",
+        "_measures", "bits", "compiled", "day_key", "earned", "earned_lots", "grants", "large_sets", "lines",
+        "lots_used", "multiplied", "now", "receipt", "redeemed", "redeemer", "rewards", "sets", "settings",
+        "shown",
     )  # fmt: skip
 
     def __init__(self, compiled: Compiled, receipt: Receipt, day_key: bytes | None = None) -> None:
@@ -99,15 +99,14 @@ class Pricing:
         self.receipt = receipt
         self.now = receipt.wall_clock
         self.day_key = day_key
-        self.season = season = compiled.season(receipt.at, self.now)
         self.shown: frozenset[Token] = shown_by(receipt)
         max_discount_bp = self.settings.max_line_discount_bp
-        shown, shown_bits = self.shown, compiled.bits_of(self.shown)
+        self.bits = bits = compiled.bits_shown(self.shown, receipt.at, self.now)
         self.lines: list[PricedLine] = []
-        shelf_of, append = season.shelf, self.lines.append
+        shelf_of, append = compiled.shelf, self.lines.append
         for line in receipt.lines:
             shelf = shelf_of(line.sku, line.price_minor)
-            append(PricedLine(line, shelf, shelf.plans(shown_bits, shown), max_discount_bp))
+            append(PricedLine(line, shelf, shelf.plans(bits), max_discount_bp))
         self.sets: list[tuple[str, int]] = []
         self.large_sets: list[tuple[str, ...]] = []
         self.redeemed = 0
@@ -135,7 +134,7 @@ class Pricing:
 
     def everywhere(self, stage: str) -> list[Clause]:
         """The live rules of a stage that are not asked line by line, in order."""
-        found = self.season.everywhere(stage, self.shown)
+        found = self.compiled.rules_everywhere(stage, self.shown, self.bits)
         return [clause for clause in found if clause.test is None or holds(clause.test, self)]
 
     def dead_among(self, clauses: Iterable[Clause]) -> frozenset[Clause]:

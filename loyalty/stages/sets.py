@@ -61,7 +61,7 @@ def _on_one_line(line: PricedLine, clause: Clause, effect: NForM) -> list[Use]:
 def _on_lines(pricing: Pricing, component: _Component) -> list[Use]:
     units = _classes(pricing, component)
     classes = sorted(units)
-    shelves = [pricing.season.shelf(each.sku, each.shelf_price_minor) for each in classes]
+    shelves = [pricing.compiled.shelf(each.sku, each.shelf_price_minor) for each in classes]
     rules = {clause.number: SetRule(clause, classes, shelves) for clause in component.in_reach}
     choice = choose(list(rules.values()), [len(units[each]) for each in classes], alone=component.alone)
     if choice.large:
