@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from loyalty.effects import Bundle, BuyGet, EarnMultiplier, EarnPercent, NForM, Percent
+from loyalty.effects import Bundle, BuyGet, EarnMultiplier, EarnPercent, NForM, Part, Percent
 from loyalty.gates import gate_of, series_named
 from loyalty.rulebook import Group, Policy, Rule
 from loyalty.selectors import Selector, Token
@@ -46,29 +46,33 @@ class Clause:
     )  # fmt: skip
 
     def __init__(self, number: int, rule: Rule) -> None:
-        gate = gate_of(rule.when)
         self.number = number
         self.rule = rule
         self.id = rule.id
         self.stage = rule.stage
         self.effect = rule.effect
         self.items = rule.items
-        self.selectors = _selectors(rule)
-        self.needs = _pieces_needed(rule)
-        self.named_only = all(selector is not None and _only_names(selector) for selector in self.selectors)
         self.cap = rule.cap
         self.fresh = rule.fresh
         self.over_sets = rule.over_sets
-        self.gate = gate.tokens
-        self.gate_bits = 0
-        self.period_bit = 0
-        self.periods = gate.periods
-        self.test = gate.rest
-        self.series = series_named(rule.when)
-        self.percent = _percent_and_base(rule)
-        self.plain = self.percent is not None and gate.rest is None and not rule.fresh
-        if rule.cap is not None and rule.stage == "line":
-            self.plain = False
+        self.gate_bits = self.period_bit = self.needs = 0
+        gate = gate_of(rule.when)
+        self.gate, self.periods, self.test = gate.tokens, gate.periods, gate.rest
+        self.series = series_named(rule.when) if rule.when is not None else _NO_SERIES
+        self.selectors: tuple[Selector | None, ...] = (rule.items,)
+        if rule.stage == "sets":
+            parts = parts_of(rule)
+            self.selectors = tuple(part.items for part in parts)
+            self.needs = sum(part.count for part in parts)
+        self.named_only = all(selector is not None and selector.only_names for selector in self.selectors)
+        self.percent: tuple[int, object] | None = None
+        self.plain = False
+        if isinstance(rule.effect, Percent):
+            self.percent = (rule.effect.bp, rule.over_sets)
+            self.plain = gate.rest is None and not rule.fresh and rule.cap is None
+        elif isinstance(rule.effect, EarnPercent):
+            self.percent = (rule.effect.bp, rule.effect.on)
+            self.plain = gate.rest is None
 
     @property
     def is_gated(self) -> bool:
@@ -86,25 +90,19 @@ class Clause:
         return any(selector is None or selector.hits(tokens, price_minor) for selector in self.selectors)
 
 
-def _selectors(rule: Rule) -> tuple[Selector | None, ...]:
+def parts_of(rule: Rule) -> tuple[Part, ...]:
+    """The parts of a set."""
     match rule.effect:
         case Bundle(parts):
-            return tuple(part.items for part in parts)
+            return parts
         case BuyGet(buy, get):
-            return (buy.items, get.items)
-    return (rule.items,)
-
-
-def _pieces_needed(rule: Rule) -> int:
-    match rule.effect:
+            return (buy, get)
         case NForM(n):
-            return n
-        case Bundle(parts):
-            return sum(part.count for part in parts)
-        case BuyGet(buy, get):
-            return buy.count + get.count
-    return 0
+            return (Part(rule.items, n),)
+    raise AssertionError(rule.effect)  # the parser lets no other effect into this stage
 
+
+_NO_SERIES: frozenset[str] = frozenset()
 
 # -- the tree of one stage ------------------------------------------------------------------------
 
@@ -272,21 +270,3 @@ def beaten_in_best(clauses: Iterable[Clause], beats: Callable[[Clause], bool]) -
 
 by_number = attrgetter("number")
 _is_plain = attrgetter("plain")
-
-
-def _percent_and_base(rule: Rule) -> tuple[int, object] | None:
-    match rule.effect:
-        case Percent(bp):
-            return bp, rule.over_sets
-        case EarnPercent(bp, on):
-            return bp, on
-    return None
-
-
-def _only_names(selector: Selector) -> bool:
-    return (
-        bool(selector.tokens)
-        and selector.price_min_minor is None
-        and selector.price_max_minor is None
-        and selector.excluded is None
-    )

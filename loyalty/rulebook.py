@@ -174,25 +174,27 @@ _STAGES_AFTER_REDEEM = ("earn", "reward")
 
 
 def _read_rule(walk: Walk, raw: object, path: Path) -> Any:
-    stage, effect_type = _peek(raw, "stage"), _peek(_get(raw, "effect"), "type")
-    if stage not in _STAGES:
-        stage = None
-    shape = EFFECTS.get(effect_type) if effect_type is not None else None
-    keys, misplaced = _keys_of(stage, effect_type if shape is not None else None)
+    stage = effect_type = None
+    if isinstance(raw, dict):
+        stage, effect = raw.get("stage"), raw.get("effect")
+        effect_type = effect.get("type") if isinstance(effect, dict) else None
+        stage = stage if isinstance(stage, str) and stage in _STAGES else None
+        effect_type = effect_type if isinstance(effect_type, str) and effect_type in EFFECTS else None
+    keys, misplaced = _keys_of(stage, effect_type)
     before = walk.fault_count
     values = walk.fields(raw, path, keys, misplaced)
-    if stage is not None and shape is not None and shape.stage != stage:
+    if stage is not None and effect_type is not None and EFFECTS[effect_type].stage != stage:
         walk.fault(
             ((path, "effect"), "type"),
             N_(
                 "effect {name} belongs to stage {belongs_to}, not {stage}",
                 name=effect_type,
-                belongs_to=shape.stage,
+                belongs_to=EFFECTS[effect_type].stage,
                 stage=stage,
             ),
         )
-    if stage is not None and stage not in _STAGES_AFTER_REDEEM and _get(raw, "when"):
-        _check_redeemed(walk, _get(raw, "when"), (path, "when"), stage)
+    if isinstance(raw, dict) and "when" in raw and stage is not None and stage not in _STAGES_AFTER_REDEEM:
+        _check_redeemed(walk, raw["when"], (path, "when"), stage)
     return Rule(**values) if walk.fault_count == before else None
 
 

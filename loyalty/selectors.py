@@ -31,6 +31,16 @@ class Selector:
     price_max_minor: int | None = None
     excluded: Selector | None = None
 
+    @property
+    def only_names(self) -> bool:
+        """Whether it says nothing but names, so that goods with one of them are meant."""
+        return (
+            bool(self.tokens)
+            and self.price_min_minor is None
+            and self.price_max_minor is None
+            and self.excluded is None
+        )
+
     def hits(self, tokens: frozenset[Token], price_minor: int) -> bool:
         """Whether goods with these tokens at this shelf price (kopecks a unit) are meant."""
         if self.tokens and self.tokens.isdisjoint(tokens):

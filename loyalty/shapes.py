@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from loyalty.texts import N_, Text
@@ -23,24 +24,27 @@ class Shape:
     check: Check | None = None
 
 
+_NOTHING_ELSEWHERE: Mapping[str, Text] = MappingProxyType({})
+
 Check = Callable[[Walk, Mapping[str, Any], Path], None]
 """Notes what is wrong between the keys of a raw object. It may meet any JSON in them."""
 
 
 def typed(shapes: Mapping[str, Shape], what: Text, name: str) -> Kind:
     """The kind of an object whose `type` is one of `shapes`; `what` names it to people."""
+    known = {type_name: (shape.make, shape.keys, shape.check) for type_name, shape in shapes.items()}
 
     def read(walk: Walk, raw: object, path: Path) -> object:
         type_name = raw.get("type") if isinstance(raw, dict) else None
-        shape = shapes.get(type_name) if isinstance(type_name, str) else None
-        if shape is None or not isinstance(raw, dict):
+        if not isinstance(raw, dict) or not isinstance(type_name, str) or type_name not in known:
             _without_type(walk, raw, path)
             return None
+        make, keys, check = known[type_name]
         before = walk.fault_count
-        values = walk.fields(raw, path, shape.keys, tag="type")
-        if shape.check is not None:
-            shape.check(walk, raw, path)
-        return shape.make(**values) if walk.fault_count == before else None
+        values = walk.fields(raw, path, keys, _NOTHING_ELSEWHERE, "type")
+        if check is not None:
+            check(walk, raw, path)
+        return make(**values) if walk.fault_count == before else None
 
     def _without_type(walk: Walk, raw: object, path: Path) -> None:
         if not isinstance(raw, dict):

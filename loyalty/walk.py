@@ -107,7 +107,7 @@ class Keys(Mapping[str, Key]):
         self.readers = {name: (key.attr or name, key.kind.read) for name, key in keys.items()}
         self.defaults = {key.attr or name: key.default for name, key in keys.items()}
         self.required = tuple(name for name, key in keys.items() if key.required)
-        self._required = frozenset(self.required)
+        self.required_names = frozenset(self.required)
 
     def __getitem__(self, name: str) -> Key:
         return self._keys[name]
@@ -117,12 +117,6 @@ class Keys(Mapping[str, Key]):
 
     def __len__(self) -> int:
         return len(self._keys)
-
-    def lacking(self, document: Mapping[str, object]) -> tuple[str, ...]:
-        """The keys that must be there and are not."""
-        if self._required <= document.keys():
-            return ()
-        return tuple(name for name in self.required if name not in document)
 
     def but(self, *names: str) -> Keys:
         """The same table without these keys."""
@@ -222,8 +216,10 @@ class Walk:
                 self.fault((path, name), elsewhere[name])
             else:
                 self.fault((path, name), N_("unknown key; {hint}", hint=did_you_mean(name, list(keys))))
-        for name in keys.lacking(document) if isinstance(raw, dict) else ():
-            self.fault((path, name), N_("is missing; it is required here"))
+        if not keys.required_names <= document.keys() and isinstance(raw, dict):
+            for name in keys.required:
+                if name not in document:
+                    self.fault((path, name), N_("is missing; it is required here"))
         self._depth -= 1
         return values
 

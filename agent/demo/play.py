@@ -128,7 +128,7 @@ class Shift:
         self._title(N_("New rules, without a restart"))
         self._office.command("rulebook", "publish", data_file("rulebook-2.json"))
         self._till.command("sync", "now")
-        quoted = cash.quote("r3", {TEA: (23900, 1000)}, card=CARD)
+        quoted = cash.quote("r3", {TEA: (23900, 4000)}, card=CARD)
         _expect(quoted["rulebook_seq"] == 2, "the new rulebook is not in force")
         self._explain(quoted)
         self._commit(cash, "r3", quoted, "slip-3.png")

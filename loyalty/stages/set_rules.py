@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from loyalty.clauses import Clause
-from loyalty.effects import Bundle, BuyGet, NForM, Part
+from loyalty.clauses import Clause, parts_of
+from loyalty.effects import Bundle, BuyGet, NForM
 from loyalty.index import Shelf
 from loyalty.money import distribute, percent_of
 
@@ -73,17 +73,8 @@ class SetRule:
         self.number = clause.number
         self.limit = clause.rule.limit
         self.effect = effect = clause.effect
-        self.parts: tuple[Part, ...]
-        match effect:
-            case NForM(n):
-                self.parts = (Part(clause.items, n),)
-                bp = effect.bp
-            case Bundle(parts):
-                self.parts, bp = parts, 0
-            case BuyGet(buy, get, bp):
-                self.parts = (buy, get)
-            case _:  # the parser lets no other effect into this stage
-                raise AssertionError(effect)
+        self.parts = parts_of(clause.rule)
+        bp = effect.bp if isinstance(effect, NForM | BuyGet) else 0  # a bundle cuts no unit by itself
         self.needs = clause.needs
         self.usable = [[i for i, shelf in enumerate(shelves) if shelf.is_meant(p.items)] for p in self.parts]
         self.touches = sorted({i for usable in self.usable for i in usable})

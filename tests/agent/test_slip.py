@@ -21,13 +21,16 @@ from agent.drivers.document import Cut, Line, Qr
 from agent.slip import WIDTHS, Earned, Expiring, SlipData, SlipLine, document_lines, layout
 
 GOLDEN = Path(__file__).parent / "test_slip_golden"
-PO = Path(__file__).parents[2] / "locale" / "ru" / "LC_MESSAGES" / "agent.po"
+LOCALE = Path(__file__).parents[2] / "locale" / "ru" / "LC_MESSAGES"
 
 
 @lru_cache
 def _catalogue() -> dict[str, str]:
-    with PO.open("rb") as file:
-        return {str(m.id): str(m.string) for m in read_po(file) if m.id and m.string}
+    found = {}
+    for name in ("agent.po", "loyalty.po"):
+        with (LOCALE / name).open("rb") as file:
+            found.update({str(m.id): str(m.string) for m in read_po(file) if m.id and m.string})
+    return found
 
 
 def russian(msgid: str) -> str:

@@ -41,6 +41,7 @@ def open_shop(office: Office, till: TillBox) -> None:
     office.command("init")
     office.command("store", "add", "S1", "Магазин у дома")
     office.command("import", "templates", data_file("templates.json"))
+    office.command("import", "goods", data_file("goods.json"))
     office.command("rulebook", "publish", data_file("rulebook-1.json"))
     office.command("import", "members", data_file("members.csv"))
     office.start()

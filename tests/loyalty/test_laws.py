@@ -317,7 +317,7 @@ def test_what_is_kept_may_be_dropped_at_any_time(seed: int) -> None:
     requests += [other_receipt(rng, requests[0]) for _ in range(4)]
     right = [answer(request) for request in requests]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "MAX_SHELVES", 3)
+        patch.setattr(index, "MAX_KEPT", 500)
         patch.setattr(index, "MAX_PLANS", 1)
         rules = compiled(requests[0])
         for _ in range(2):
