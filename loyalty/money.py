@@ -3,7 +3,8 @@
 Money is whole kopecks, quantities are whole thousandths, percents are whole
 basis points and points are whole hundredths. Nothing here knows a float, a
 Decimal or a Fraction: a fraction is either rounded at once, as the law says,
-or kept as a whole numerator over a denominator that everybody shares.
+or kept as a whole numerator over a denominator that everybody shares. "Half up"
+is (2a + b) // (2b) for a/b, written out in place: it is asked once a line and rule.
 """
 
 from __future__ import annotations
@@ -15,11 +16,6 @@ THOUSANDTHS = 1_000
 
 BP = 10_000
 """Basis points in the whole: 100 %."""
-
-
-def half_up(numerator: int, denominator: int) -> int:
-    """`numerator / denominator` rounded to the nearest whole, halves up (numerator ≥ 0, denominator > 0)."""
-    return (2 * numerator + denominator) // (2 * denominator)
 
 
 def amount_of(price_minor: int, quantity: int) -> int:

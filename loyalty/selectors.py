@@ -8,7 +8,6 @@ the tokens of their whole line of categories (`loyalty/catalog.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,9 +16,6 @@ from loyalty.walk import Key, Keys, Kind, Path, Schema, Walk, ident, list_of, sk
 
 Token = tuple[str, str]
 """A fact that a rule can name: here ("sku" | "category" | "brand" | "flag", value)."""
-
-NAMED = ("sku", "category", "brand", "flag")
-"""The keys of a selector that name goods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +48,6 @@ class Selector:
         return self.excluded is None or not self.excluded.hits(tokens, price_minor)
 
 
-EVERYTHING = Selector()
-"""What a rule without `items` means."""
-
-
 @lru_cache(maxsize=65_536)
 def token(kind: str, name: str) -> Token:
     """The token itself: rules by the thousand name the same categories, and share it."""
@@ -75,7 +67,7 @@ def _selector(
 def _read(walk: Walk, raw: object, path: Path) -> Any:
     before = walk.fault_count
     values = walk.fields(raw, path, KEYS)
-    return _selector(**values) if walk.fault_count == before else EVERYTHING
+    return _selector(**values) if walk.fault_count == before else None
 
 
 def _schema(of: Any) -> Schema:
@@ -96,19 +88,3 @@ KEYS = Keys(
         "not": Key(selector, attr="excluded"),
     }
 )
-
-
-def to_builtins(meant: Selector) -> Mapping[str, Any]:
-    """The selector as it stands in a rulebook, its names sorted."""
-    document: dict[str, Any] = {
-        kind: names
-        for kind in NAMED
-        if (names := sorted(name for token_kind, name in meant.tokens if token_kind == kind))
-    }
-    if meant.price_min_minor is not None:
-        document["price_min"] = meant.price_min_minor
-    if meant.price_max_minor is not None:
-        document["price_max"] = meant.price_max_minor
-    if meant.excluded is not None:
-        document["not"] = to_builtins(meant.excluded)
-    return document

@@ -21,8 +21,7 @@ from loyalty.stages.set_rules import Application, Parts, SetRule, UnitClass
 from loyalty.texts import N_
 
 MAX_PIECES = 100_000
-"""Most pieces of one receipt that set rules may look at."""
-
+"""Most pieces of one component of set rules."""
 
 Use = tuple[tuple[int, Parts], str, int]
 """(signature, rule, kopecks) of one application."""
@@ -31,7 +30,7 @@ Use = tuple[tuple[int, Parts], str, int]
 def run(pricing: Pricing) -> None:
     """Give the set discounts. Raises `Refused` where set rules would have to look at too many pieces."""
     uses: list[Use] = []
-    for component in _components(_Reach(pricing)):
+    for component in list(_components(_Reach(pricing))):  # all conditions are tried before anything is given
         clause = component.in_reach[0]
         if len(component.lines) == len(component.in_reach) == 1 and isinstance(clause.effect, NForM):
             uses += _on_one_line(pricing.lines[component.lines[0]], clause, clause.effect)

@@ -13,7 +13,6 @@ from loyalty.money import (
     distribute,
     distribute_clipped,
     down_to,
-    half_up,
     least_amount_of,
     percent_of,
     percent_within,
@@ -25,11 +24,11 @@ shelves = st.lists(st.tuples(amounts, amounts), max_size=8)
 
 
 @pytest.mark.parametrize(
-    ("numerator", "denominator", "rounded"),
-    [(0, 2, 0), (1, 2, 1), (1, 3, 0), (2, 3, 1), (3, 2, 2), (149, 100, 1), (150, 100, 2)],
+    ("amount", "bp", "rounded"),
+    [(0, 5_000, 0), (1, 5_000, 1), (1, 3_333, 0), (1, 6_667, 1), (3, 5_000, 2), (149, 100, 1), (150, 100, 2)],
 )
-def test_halves_go_up(numerator: int, denominator: int, rounded: int) -> None:
-    assert half_up(numerator, denominator) == rounded
+def test_halves_go_up(amount: int, bp: int, rounded: int) -> None:
+    assert percent_of(amount, bp) == rounded
 
 
 @pytest.mark.parametrize(
