@@ -32,8 +32,8 @@ from loyalty.receipt import Receipt
 from loyalty.stages.pricing import Pricing
 from loyalty.texts import N_
 from loyalty.why import discounts, points
-from loyalty.why.conditions import Listed, why_not
-from loyalty.why.reason import Reason, means
+from loyalty.why.conditions import why_not
+from loyalty.why.reason import Listed, Reason, means
 
 
 def explain(

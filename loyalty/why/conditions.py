@@ -39,6 +39,7 @@ from loyalty.conditions import Quantity as QuantityCondition
 from loyalty.stages.conditions import holds, measured, window_day
 from loyalty.stages.pricing import Pricing
 from loyalty.texts import N_, Text, Written
+from loyalty.why.reason import Listed
 
 
 def why_not(condition: Condition | None, pricing: Pricing) -> list[Text]:
@@ -54,17 +55,6 @@ def why_not(condition: Condition | None, pricing: Pricing) -> list[Text]:
         case Not(part):
             return [N_("must not be, and is: {condition}", condition=_NAMES[type(part)])]
     return [_REASONS[type(condition)](condition, pricing)]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Several reasons in one sentence."""
-
-    reasons: Iterable[Written]
-
-    def render(self, translate: Callable[[str], str]) -> str:
-        """The reasons, with semicolons between."""
-        return "; ".join(reason.render(translate) for reason in self.reasons)
 
 
 # -- one sentence a condition ---------------------------------------------------------------------

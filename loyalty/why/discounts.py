@@ -14,6 +14,7 @@ from loyalty.stages.pricing import PricedLine, Pricing
 from loyalty.texts import N_, Text
 from loyalty.why.reason import (
     TOO_LITTLE,
+    Listed,
     Reason,
     applied,
     cap_used,
@@ -64,8 +65,14 @@ def of_sets(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator
         uses = [total for rule, total in after.sets if rule == clause.id]
         for line in lines:
             if clause.id in line.discounts:
-                text = N_("sets: {uses}, {total} together", uses=len(uses), total=Money(sum(uses)))
-                yield applied(clause, line, line.discounts[clause.id], because=text)
+                told: list[Text] = [
+                    N_("sets: {uses}, {total} together", uses=len(uses), total=Money(sum(uses)))
+                ]
+                if len(uses) == clause.rule.limit:
+                    told.append(N_("more are not given on one receipt"))
+                if line.floor_minor and line.net_minor == line.floor_minor:
+                    told.append(floor(line, before))
+                yield applied(clause, line, line.discounts[clause.id], because=Listed(told))
         if uses:
             continue
         there = sum(pieces[line.id] for line in lines)
@@ -188,13 +195,7 @@ def of_receipt(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Itera
         asked, _ = receipts.asked(clause, pool.base)
         total = sum(line.discounts.get(clause.id, 0) for line in after.lines)
         if total:
-            because = N_("its share of {total}", total=Money(total))
-            if total < asked:
-                because = N_(
-                    "its share of {total}, {asked} but for floors and cap",
-                    total=Money(total),
-                    asked=Money(asked),
-                )
+            because = _share_of(clause, pool, asked, total)
             for line in after.lines:
                 if clause.id in line.discounts:
                     yield applied(clause, line, line.discounts[clause.id], because=because)
@@ -202,6 +203,18 @@ def of_receipt(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Itera
             yield lost(clause, witness.lost[clause], wanted=pool.worth(clause))
         else:
             yield nothing(clause, _why_no_share(clause, pool, asked))
+
+
+def _share_of(clause: Clause, pool: receipts.Pool, asked: int, total: int) -> Text:
+    """What was shared out, and what kept it below what the rule asks for."""
+    if total == asked:
+        return N_("its share of {total}", total=Money(total))
+    amounts = {"total": Money(total), "asked": Money(asked)}
+    if total < pool.discount(clause)[0]:
+        return N_("its share of {total}, which would be {asked} but for the floors of its goods", **amounts)
+    if clause.cap is not None and total == clause.cap:
+        return N_("its share of {total}, which would be {asked} but for its cap", **amounts)
+    return N_("its share of {total}, which would be {asked} if its goods cost as much", **amounts)
 
 
 def _why_no_share(clause: Clause, pool: receipts.Pool, asked: int) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,17 @@ class Reason:
         if self.lost_to:
             document["lost_to"] = list(self.lost_to)
         return {**document, "text": say(self.text)}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Several sentences in one."""
+
+    reasons: Iterable[Written]
+
+    def render(self, translate: Callable[[str], str]) -> str:
+        """The sentences, with semicolons between."""
+        return "; ".join(reason.render(translate) for reason in self.reasons)
 
 
 def means(clause: Clause, line: PricedLine) -> bool:

@@ -185,6 +185,44 @@ STORIES: list[tuple[str, Json, Json]] = [
         {"rule": "small", "outcome": "lost", "lost_to": ["big"]},
     ),
     (
+        "a receipt discount meets its cap",
+        shop([rule("t", "receipt", "receipt_percent", e_bp=1000, cap=700)], [TEA]),
+        {
+            "outcome": "applied",
+            "ru": "даёт 7,00\u00a0₽: доля от 7,00\u00a0₽; было бы 10,00\u00a0₽, но таков предел",
+        },
+    ),
+    (
+        "a receipt discount meets minimum prices",
+        shop([rule("t", "receipt", "receipt_percent", e_bp=1000)], [TEA], skus={"tea": {"min_price": 9500}}),
+        {
+            "amount": 500,
+            "en": "gives 5.00\u00a0₽: its share of 5.00\u00a0₽,"
+            " which would be 10.00\u00a0₽ but for the floors of its goods",
+        },
+    ),
+    (
+        "a set is given twice and no more",
+        shop(
+            [rule("n", "sets", "n_for_m", e_n=2, e_m=1, limit=2)],
+            [{"sku": "tea", "price": 100, "quantity": 6000}],
+        ),
+        {
+            "amount": 200,
+            "ru": "даёт 2,00\u00a0₽: наборов: 2, вместе 2,00\u00a0₽; больше на один чек не даётся",
+        },
+    ),
+    (
+        "a set meets the minimum price",
+        shop([rule("n", "sets", "n_for_m", e_n=2, e_m=1)], [TEA, TEA], skus={"tea": {"min_price": 9000}}),
+        {
+            "line": "1",
+            "amount": 1000,
+            "en": "gives 10.00\u00a0₽: sets: 1, 20.00\u00a0₽ together;"
+            " the minimum price leaves 90.00\u00a0₽ to pay",
+        },
+    ),
+    (
         "a fixed price that is none",
         shop([rule("f", "price", "fixed_price", e_price=12000)], [TEA]),
         {"outcome": "nothing", "ru": "цена и так не выше 120,00\u00a0₽"},
