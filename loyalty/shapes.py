@@ -55,16 +55,17 @@ def typed(shapes: Mapping[str, Shape], what: Text, name: str) -> Kind:
             walk.one_of(raw["type"], (path, "type"), list(shapes), what)
 
     def schema(of: Callable[[Kind], Schema]) -> Schema:
-        return {
-            "oneOf": [_with_type(type_name, shape.keys.schema(of)) for type_name, shape in shapes.items()]
-        }
+        return {"oneOf": [_schema_of(type_name, shape, of) for type_name, shape in shapes.items()]}
 
     return Kind(read, schema, name)
 
 
-def _with_type(type_name: str, schema: Schema) -> Schema:
+def _schema_of(type_name: str, shape: Shape, of: Callable[[Kind], Schema]) -> Schema:
+    schema = shape.keys.schema(of)
     schema["properties"] = {"type": {"const": type_name}, **schema["properties"]}
     schema["required"] = ["type", *schema.get("required", ())]
+    if isinstance(shape.make, type) and shape.make.__doc__:
+        schema["description"] = shape.make.__doc__.partition("\n")[0]
     return schema
 
 
