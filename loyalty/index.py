@@ -22,7 +22,8 @@ A compiled rulebook is made from one rulebook and one catalogue, off the till's
 thread, and put in force by swapping one reference. It remembers nothing of any
 receipt. What is kept is bounded, and what was dropped is built again. Several
 threads may price with one compiled rulebook: what they keep is only ever added
-to a dict or dropped with the whole dict.
+to a dict or dropped with the whole dict. Nothing in it points back at it, so it
+is gone as soon as the last sale that was opened with it is.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Lineage:
     `checked` are rules that name a category of theirs and may still leave some of the goods out.
     """
 
-    __slots__ = ("_compiled", "_gated", "_plans", "asked", "checked", "clauses", "tokens")
+    __slots__ = ("_gated", "_plans", "asked", "checked", "clauses", "tokens")
 
     def __init__(self, category: str | None, compiled: Compiled) -> None:
         self.tokens = frozenset(("category", name) for name in compiled.catalog.lineage(category))
@@ -110,20 +111,19 @@ class Lineage:
             self.clauses = sorted([*self.clauses, *compiled.always], key=by_number)
         self._gated = [clause for clause in self.clauses if clause.is_gated]
         self.asked = _bits_asked(self._gated)
-        self._compiled = compiled
         free = [clause for clause in self.clauses if not clause.is_gated]
         self._plans = {0: compiled.with_more(compiled.no_plans, free)}
 
-    def plans(self, shown: int) -> Plans:
+    def plans(self, shown: int, compiled: Compiled) -> Plans:
         """The plans for a receipt that shows these bits."""
         key = shown & self.asked
         plans = self._plans.get(key)
         if plans is None:
-            plans = self._compiled.with_more(self._plans[0], [c for c in self._gated if c.opens_to(key)])
+            plans = compiled.with_more(self._plans[0], [c for c in self._gated if c.opens_to(key)])
             if len(self._plans) >= MAX_PLANS:
                 self._plans = {0: self._plans[0]}
             self._plans[key] = plans
-            self._compiled.keep(len(self._gated))
+            compiled.keep(len(self._gated))
         return plans
 
 
@@ -131,8 +131,8 @@ class Shelf:
     """What the rulebook says of one sku at one shelf price. Units in kopecks."""
 
     __slots__ = (
-        "_asked", "_compiled", "_lineage", "_own", "_plans", "min_price_minor", "no_discount", "no_earn",
-        "no_redeem", "price_minor", "sku", "tokens", "unit_floor_minor", "weighed",
+        "_asked", "_lineage", "_own", "_plans", "min_price_minor", "no_discount", "no_earn", "no_redeem",
+        "price_minor", "sku", "tokens", "unit_floor_minor", "weighed",
     )  # fmt: skip
 
     def __init__(self, sku: str, price_minor: int, compiled: Compiled) -> None:
@@ -141,7 +141,6 @@ class Shelf:
         own_tokens = _own_tokens(sku, goods)
         self.sku = sku
         self.price_minor = price_minor
-        self._compiled = compiled
         self._lineage = compiled.lineage(goods.category)
         self.tokens = self._lineage.tokens.union(own_tokens)
         self.weighed = goods.weighed
@@ -153,7 +152,7 @@ class Shelf:
         if settings.max_line_discount_bp is not None:
             least = price_minor - percent_within(price_minor, settings.max_line_discount_bp)
             self.unit_floor_minor = max(self.unit_floor_minor, least)
-        self._own = self._rules_of_its_own(compiled.naming(own_tokens))
+        self._own = self._rules_of_its_own(compiled.naming(own_tokens), compiled.nameless)
         self._asked = self._lineage.asked | _bits_asked(self._own)
         self._plans: dict[int, Plans] = {}
 
@@ -161,24 +160,24 @@ class Shelf:
         """Whether a rule's `items` mean these goods; a rule without `items` means all."""
         return selector is None or selector.hits(self.tokens, self.price_minor)
 
-    def plans(self, shown: int) -> Plans:
+    def plans(self, shown: int, compiled: Compiled) -> Plans:
         """The plans for a receipt that shows these bits."""
         if not self._own:
-            return self._lineage.plans(shown)
+            return self._lineage.plans(shown, compiled)
         key = shown & self._asked
         plans = self._plans.get(key)
         if plans is None:
             own = [clause for clause in self._own if clause.opens_to(key)]
-            plans = self._compiled.with_more(self._lineage.plans(shown), own)
+            plans = compiled.with_more(self._lineage.plans(shown, compiled), own)
             if len(self._plans) >= MAX_PLANS:
                 self._plans = {}
             self._plans[key] = plans
-            self._compiled.keep(len(self._own))
+            compiled.keep(len(self._own))
         return plans
 
-    def _rules_of_its_own(self, named: list[Clause]) -> list[Clause]:
+    def _rules_of_its_own(self, named: list[Clause], nameless: list[Clause]) -> list[Clause]:
         """The rules that mean these goods and not all of their category."""
-        others = [*self._lineage.checked, *self._compiled.nameless]
+        others = [*self._lineage.checked, *nameless]
         if not named and not others:
             return []
         found = {*named, *others}.difference(self._lineage.clauses)
@@ -195,9 +194,9 @@ class Compiled:
     """
 
     __slots__ = (
-        "_bits", "_by_goods", "_instants", "_kept", "_lineages", "_now", "_periods", "_shelves",
-        "_wall_clocks", "always", "catalog", "clauses", "everywhere", "groups", "nameless", "no_plans",
-        "receipt_by_goods", "rulebook", "stages", "tested_stages",
+        "__weakref__", "_bits", "_by_goods", "_instants", "_kept", "_lineages", "_now", "_periods",
+        "_shelves", "_wall_clocks", "always", "catalog", "clauses", "everywhere", "groups", "nameless",
+        "no_plans", "receipt_by_goods", "rulebook", "stages", "tested_stages",
     )  # fmt: skip
 
     def __init__(self, rulebook: Rulebook, catalog: Catalog) -> None:

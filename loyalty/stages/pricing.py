@@ -106,7 +106,7 @@ class Pricing:
         shelf_of, append = compiled.shelf, self.lines.append
         for line in receipt.lines:
             shelf = shelf_of(line.sku, line.price_minor)
-            append(PricedLine(line, shelf, shelf.plans(bits), max_discount_bp))
+            append(PricedLine(line, shelf, shelf.plans(bits, compiled), max_discount_bp))
         self.sets: list[tuple[str, int]] = []
         self.large_sets: list[tuple[str, ...]] = []
         self.redeemed = 0
