@@ -29,7 +29,7 @@ is gone as soon as the last sale that was opened with it is.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -55,30 +55,29 @@ LINE_STAGES = ("price", "sets", "line", "receipt", "earn")
 
 
 class Filed:
-    """Rules of one stage filed under the tokens their gates ask for."""
+    """Rules of one stage filed under the tokens their gates ask for; they are known by number."""
 
-    __slots__ = ("_by_token", "_open", "tokens")
+    __slots__ = ("_by_token", "_clauses", "_open", "_tokens")
 
-    def __init__(self, clauses: Iterable[Clause] = ()) -> None:
-        self._open: list[Clause] = []
-        self._by_token: dict[Token, list[Clause]] = {}
-        for clause in clauses:
+    def __init__(self, stage_clauses: Iterable[Clause], clauses: Sequence[Clause]) -> None:
+        self._clauses = clauses
+        self._open: list[int] = []
+        self._by_token: dict[Token, list[int]] = {}
+        for clause in stage_clauses:
             if clause.gate is None:
-                self._open.append(clause)
+                self._open.append(clause.number)
             else:
                 for asked in clause.gate:
-                    self._by_token.setdefault(asked, []).append(clause)
-        self.tokens = frozenset(self._by_token)
+                    self._by_token.setdefault(asked, []).append(clause.number)
+        self._tokens = frozenset(self._by_token)
 
     def find(self, shown: frozenset[Token]) -> list[Clause]:
         """The rules that open to a receipt which shows these tokens, in order."""
-        asked_for = shown & self.tokens
-        if not asked_for:
-            return self._open
         found = set(self._open)
-        for asked in asked_for:
+        for asked in shown & self._tokens:
             found.update(self._by_token[asked])
-        return sorted(found, key=by_number)
+        clauses = self._clauses
+        return [clauses[number] for number in sorted(found)]
 
 
 class Plans(NamedTuple):
@@ -324,7 +323,7 @@ class Compiled:
                 for selector in clause.selectors:
                     for named in selector.tokens if selector is not None else ():
                         self._by_goods.setdefault(named, []).append(clause.number)
-        self.everywhere = {stage: Filed(clauses) for stage, clauses in everywhere.items()}
+        self.everywhere = {stage: Filed(clauses, self.clauses) for stage, clauses in everywhere.items()}
 
     def _give_bits(self) -> None:
         """A bit for each token that a gate asks for line by line, and for each period."""
