@@ -33,9 +33,9 @@ class Clause:
     """A rule made ready. `number` is its place: rules stand by (priority, id) everywhere (§4).
 
     `gate`, `periods` and `test` are its condition in parts, `gate_bits` and `period_bit` the bits that
-    `index.py` gives to the first two; `selectors` name the goods it may work
-    on, a set's parts each their own, and `named_only` says that they do so by names alone; `needs` is how
-    many pieces one use of a set takes. `percent` is (bp, what it is counted on) of a percent, `plain` one
+    `index.py` gives to the first two. `selectors` name the goods it may work on, a set's parts each
+    their own, and `named_only` says that they do so by names alone; `needs` is how many pieces one use
+    of a set takes. `percent` is (bp, what it is counted on) of a percent, `plain` one
     that nothing else can lower on a line: no condition left, no cap there, not only fresh lines.
     """
 

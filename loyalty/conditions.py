@@ -42,14 +42,14 @@ MAX_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class AllOf:
     """Every one of `of` holds; an empty list holds."""
 
     of: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Any_:  # noqa: N801 - the plain name is taken by typing
+class AnyOf:
     """At least one of `of` holds; an empty list does not."""
 
     of: tuple[Condition, ...]
@@ -203,7 +203,7 @@ Measured = Sum | Quantity | Distinct | Counter
 """Conditions that compare a measured value with a range."""
 
 Condition = (
-    All | Any_ | Not | Period | Time | Weekday | MonthDay | Place | Tender
+    AllOf | AnyOf | Not | Period | Time | Weekday | MonthDay | Place | Tender
     | IsCustomer | Tier | CardKind | Segment | Birthday | Coupon | Redeemed | Measured
 )  # fmt: skip
 
@@ -211,7 +211,7 @@ Condition = (
 def parts_of(condition: Condition) -> tuple[Condition, ...]:
     """What a condition is made of; nothing for one that is not `all`, `any` or `not`."""
     match condition:
-        case All(parts) | Any_(parts):
+        case AllOf(parts) | AnyOf(parts):
             return parts
         case Not(part):
             return (part,)
@@ -262,8 +262,8 @@ def _place(kind: Literal["store", "till", "channel", "region"]) -> Shape:
 
 CONDITIONS: Mapping[str, Shape] = MappingProxyType(
     {
-        "all": Shape(All, Keys({"of": Key(list_of(condition), required=True)})),
-        "any": Shape(Any_, Keys({"of": Key(list_of(condition), required=True)})),
+        "all": Shape(AllOf, Keys({"of": Key(list_of(condition), required=True)})),
+        "any": Shape(AnyOf, Keys({"of": Key(list_of(condition), required=True)})),
         "not": Shape(Not, Keys({"of": Key(condition, required=True)})),
         "period": Shape(Period, Keys({"from": Key(_instant, attr="start"), "to": Key(_instant, attr="end")})),
         "time": Shape(

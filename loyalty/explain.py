@@ -10,6 +10,7 @@ are put aside as they stand; after it, every rule of the stage is asked:
               or a cap clipped it
     lost      it would have given something, but another rule was taken
     nothing   it had nothing to give here, and why
+    note      something to know of how it was found
 
 What was given is read off the priced lines themselves, so the amounts add up to
 the discounts exactly. Who lost to whom is seen by a witness: the same walk over

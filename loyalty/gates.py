@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loyalty.conditions import (
-    All,
-    Any_,
+    AllOf,
+    AnyOf,
     CardKind,
     Condition,
     Coupon,
@@ -71,12 +71,11 @@ def gate_of(when: Condition | None) -> Gate:
     periods = tuple(part for part in parts if isinstance(part, Period))
     parts = [part for part in parts if not isinstance(part, Period)]
     tokens: frozenset[Token] | None = None
-    filed = sorted(
-        (_rank(shown), i) for i, part in enumerate(parts) if (shown := _tokens_of(part)) is not None
-    )
-    if filed:
-        tokens = _tokens_of(parts.pop(filed[0][1]))
-    rest = None if not parts else parts[0] if len(parts) == 1 else All(tuple(parts))
+    asked = [(_rank(t), i, t) for i, part in enumerate(parts) if (t := _tokens_of(part)) is not None]
+    if asked:
+        _, rarest, tokens = min(asked, key=lambda one: one[:2])
+        del parts[rarest]
+    rest = None if not parts else parts[0] if len(parts) == 1 else AllOf(tuple(parts))
     return Gate(tokens, periods, rest)
 
 
@@ -115,13 +114,13 @@ def series_named(when: Condition | None) -> frozenset[str]:
     match when:
         case Coupon(series):
             return frozenset({series})
-        case All() | Any_():
+        case AllOf() | AnyOf():
             return frozenset().union(*(series_named(part) for part in parts_of(when)))
     return frozenset()
 
 
 def _conjuncts(when: Condition) -> Iterable[Condition]:
-    if isinstance(when, All):
+    if isinstance(when, AllOf):
         for part in when.of:
             yield from _conjuncts(part)
     else:
@@ -147,7 +146,7 @@ def _tokens_of(condition: Condition) -> frozenset[Token] | None:
             return frozenset({ANYBODY})
         case IsCustomer(names):
             return _tokens("customer", names or ())
-        case Any_(parts):
+        case AnyOf(parts):
             branches = [_tokens_of(part) for part in parts]
             known = [tokens for tokens in branches if tokens is not None]
             return frozenset().union(*known) if len(known) == len(branches) else None

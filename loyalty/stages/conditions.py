@@ -14,8 +14,8 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from loyalty.conditions import (
-    All,
-    Any_,
+    AllOf,
+    AnyOf,
     Birthday,
     CardKind,
     Condition,
@@ -87,11 +87,11 @@ def window_day(condition: Time, now: datetime) -> int | None:
 # -- one test a condition -------------------------------------------------------------------------
 
 
-def _all(condition: All, pricing: Pricing) -> bool:
+def _all(condition: AllOf, pricing: Pricing) -> bool:
     return all(holds(part, pricing) for part in condition.of)
 
 
-def _any(condition: Any_, pricing: Pricing) -> bool:
+def _any(condition: AnyOf, pricing: Pricing) -> bool:
     return any(holds(part, pricing) for part in condition.of)
 
 
@@ -166,8 +166,8 @@ def _counter(condition: Counter, pricing: Pricing) -> bool:
 
 
 _TESTS: Mapping[type, Callable[[Any, Pricing], bool]] = {
-    All: _all,
-    Any_: _any,
+    AllOf: _all,
+    AnyOf: _any,
     Not: _not,
     Period: _period,
     Time: _time,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
-from loyalty.clauses import Clause, EarnPlan, Node
+from loyalty.clauses import Clause, EarnPlan, Node, by_number
 from loyalty.effects import Base, EarnEvery, EarnFixed, EarnMultiplier, EarnPercent
 from loyalty.money import BP, down_to, full_times
 from loyalty.rulebook import Policy
@@ -82,17 +82,14 @@ class Count:
     fixed: set[Clause] = field(default_factory=set)
     multiplied: dict[str, set[str]] = field(default_factory=dict)
 
-    def add(self, clause: Clause, line: PricedLine, x100: int) -> None:
-        """What a percent gives on a line, times its multiplier."""
-        effect = clause.effect
-        assert isinstance(effect, EarnPercent)
-        base = line.net_minor if effect.on == "paid" else base_of(line, effect.on)
-        self.values[clause] = self.values.get(clause, 0) + base * effect.bp * x100
+    def add(self, clause: Clause, value: int, x100: int) -> None:
+        """What a percent gives on a line, times the line's multiplier."""
+        self.values[clause] = self.values.get(clause, 0) + value * x100
 
     def points(self) -> list[tuple[Clause, int]]:
         """(rule, points above 0), in order."""
         found: list[tuple[Clause, int]] = []
-        for clause in sorted({*self.values, *self.bases, *self.fixed}, key=lambda clause: clause.number):
+        for clause in sorted({*self.values, *self.bases, *self.fixed}, key=by_number):
             points = self._points(clause)
             if clause.cap is not None:
                 points = min(points, clause.cap)
@@ -123,15 +120,14 @@ def count_points(pricing: Pricing) -> Count:
         if plan.only is None or dead:
             _count_line(count, plan, line, dead)
         else:
-            count.add(plan.only, line, PLAIN_X100)
+            count.add(plan.only, value_of(plan.only, line), PLAIN_X100)
     return count
 
 
 def _count_line(count: Count, plan: EarnPlan, line: PricedLine, dead: frozenset[Clause]) -> None:
-    multiplier = greatest_multiplier(plan.multipliers, dead)
-    x100 = multiplier.effect.x100 if multiplier is not None else PLAIN_X100  # type: ignore[union-attr]
-    for clause, _ in values_of(plan.root, line, dead):
-        count.add(clause, line, x100)
+    multiplier, x100 = greatest_multiplier(plan.multipliers, dead)
+    for clause, value in values_of(plan.root, line, dead):
+        count.add(clause, value, x100)
         if multiplier is not None:
             count.multiplied.setdefault(clause.id, set()).add(multiplier.id)
     for clause in plan.outside:
@@ -143,14 +139,14 @@ def _count_line(count: Count, plan: EarnPlan, line: PricedLine, dead: frozenset[
             count.fixed.add(clause)
 
 
-def greatest_multiplier(multipliers: Iterable[Clause], dead: frozenset[Clause]) -> Clause | None:
-    """The largest live multiplier of a line; of equals the earlier one."""
+def greatest_multiplier(multipliers: Iterable[Clause], dead: frozenset[Clause]) -> tuple[Clause | None, int]:
+    """The largest live multiplier of a line and its x100; of equals the earlier one."""
     chosen, greatest = None, -1
     for clause in multipliers:
         assert isinstance(clause.effect, EarnMultiplier)
         if clause.effect.x100 > greatest and clause not in dead:
             chosen, greatest = clause, clause.effect.x100
-    return chosen
+    return (chosen, greatest) if chosen is not None else (None, PLAIN_X100)
 
 
 def values_of(node: Node, line: PricedLine, dead: frozenset[Clause], choose: Choose = winner) -> Values:
@@ -159,13 +155,18 @@ def values_of(node: Node, line: PricedLine, dead: frozenset[Clause], choose: Cho
     `choose` says which offer a competing group takes.
     """
     if isinstance(node, Clause):
-        assert isinstance(node.effect, EarnPercent)
-        value = 0 if node in dead else base_of(line, node.effect.on) * node.effect.bp
+        value = 0 if node in dead else value_of(node, line)
         return [(node, value)] if value > 0 else []
     offers = [values_of(child, line, dead, choose) for child in node.children]
     if node.policy in ("sum", "chain"):
         return [part for offer in offers for part in offer]
     return choose(node.policy, offers, lambda offer: sum(value for _, value in offer)) or []
+
+
+def value_of(clause: Clause, line: PricedLine) -> int:
+    """The exact value of a percent on a line, in ten-thousandths of a hundredth of a point."""
+    assert isinstance(clause.effect, EarnPercent)
+    return base_of(line, clause.effect.on) * clause.effect.bp
 
 
 def base_of(line: PricedLine, on: Base) -> int:

@@ -135,7 +135,7 @@ class Pricing:
     def everywhere(self, stage: str) -> list[Clause]:
         """The live rules of a stage that are not asked line by line, in order."""
         found = self.compiled.rules_everywhere(stage, self.shown, self.bits)
-        return [clause for clause in found if clause.test is None or holds(clause.test, self)]
+        return [clause for clause in found if self.lives(clause)]
 
     def dead_among(self, clauses: Iterable[Clause]) -> frozenset[Clause]:
         """Of these rules those whose condition does not hold now."""

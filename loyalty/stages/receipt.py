@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from loyalty.clauses import Branch, Clause, Node
+from loyalty.clauses import Branch, Clause, Node, by_number
 from loyalty.effects import ReceiptAmount, ReceiptEvery, ReceiptPercent, ReceiptSteps
 from loyalty.money import distribute, distribute_clipped, full_times, percent_of
 from loyalty.stages.policy import best_by_bound, winner
@@ -30,7 +30,7 @@ def run(pricing: Pricing) -> None:
     clauses = pricing.everywhere("receipt")
     hit = hit_by_items(pricing)
     if hit:
-        clauses = sorted([*clauses, *(clause for clause in hit if pricing.lives(clause))], key=_number)
+        clauses = sorted([*clauses, *(clause for clause in hit if pricing.lives(clause))], key=by_number)
     if not clauses:
         return
     tree = pricing.compiled.groups["receipt"].tree(clauses)
@@ -52,10 +52,9 @@ def hit_by_items(pricing: Pricing) -> dict[Clause, list[int]]:
 
 def asked(clause: Clause, base: int) -> tuple[int, bool]:
     """(D before anything limits it, does it spill) of a rule on a base in kopecks."""
-    effect = clause.effect
-    if isinstance(effect, ReceiptPercent):  # most are
-        return percent_of(base, effect.bp), effect.spill
-    match effect:
+    match clause.effect:
+        case ReceiptPercent(bp, spill):
+            return percent_of(base, bp), spill
         case ReceiptAmount(amount_minor, spill):
             return amount_minor, spill
         case ReceiptEvery(every_minor, amount_minor, times, spill):
@@ -87,7 +86,7 @@ class Pool:
         self.base = sum(self.weights)
         pairs = list(zip(self.weights, self.capacities, strict=True))
         self.capacity = sum([capacity for weight, capacity in pairs if weight])
-        self.clips = any([capacity < weight for weight, capacity in pairs])  # noqa: C419 - a list is quicker
+        self.clips = any(capacity < weight for weight, capacity in pairs)
 
     def discount(self, clause: Clause) -> tuple[int, bool]:
         """(D within base and cap, does it spill)."""
@@ -131,7 +130,7 @@ class Sharing:
     def gift(self, node: Node, base: Sequence[int], net: Sequence[int]) -> Gift:
         """What a node gives on `base` while the lines stand at `net`; neither is changed."""
         if isinstance(node, Clause):
-            shares = self.pool(node, base, net).shares(node)
+            shares = self.pool(node, base, net, {}).shares(node)
             return [(node, shares)] if shares else []
         if node.policy in ("sum", "chain"):
             given: Gift = []
@@ -142,23 +141,16 @@ class Sharing:
         return self._best_gift(node, base, net)
 
     def _best_gift(self, branch: Branch, base: Sequence[int], net: Sequence[int]) -> Gift:
-        pools: dict[int, Pool] = {}  # by the list of lines: most rules mean the same one
-
-        def pool_of(clause: Clause) -> Pool:
-            known = id(self.lines_of(clause))
-            pool = pools.get(known)
-            if pool is None:
-                pool = pools[known] = self.pool(clause, base, net)
-            return pool
+        known: dict[int, Pool] = {}
 
         def worth(alternative: Clause | Gift) -> int:
             if isinstance(alternative, Clause):
-                return pool_of(alternative).worth(alternative)
+                return self.pool(alternative, base, net, known).worth(alternative)
             return total_of(alternative)
 
         def at_most(alternative: Clause | Gift) -> int:
             if isinstance(alternative, Clause):
-                return pool_of(alternative).discount(alternative)[0]
+                return self.pool(alternative, base, net, known).discount(alternative)[0]
             return total_of(alternative)
 
         alternatives: list[Clause | Gift] = [
@@ -166,7 +158,7 @@ class Sharing:
         ]
         chosen = self.choose(branch, alternatives, worth, at_most)
         if isinstance(chosen, Clause):
-            return [(chosen, pool_of(chosen).shares(chosen))]
+            return [(chosen, self.pool(chosen, base, net, known).shares(chosen))]
         return chosen or []
 
     def choose(
@@ -177,9 +169,16 @@ class Sharing:
             return best_by_bound(alternatives, at_most, worth)
         return winner(branch.policy, alternatives, worth)
 
-    def pool(self, clause: Clause, base: Sequence[int], net: Sequence[int]) -> Pool:
-        """The lines that a rule may work on, on this base and while the lines stand at `net`."""
-        return Pool(self.lines_of(clause), base, net, self._floors)
+    def pool(self, clause: Clause, base: Sequence[int], net: Sequence[int], known: dict[int, Pool]) -> Pool:
+        """The lines that a rule may work on, on this base and while the lines stand at `net`.
+
+        `known` are the pools of this base and `net`, by their list of lines: most rules mean the same one.
+        """
+        lines = self.lines_of(clause)
+        pool = known.get(id(lines))
+        if pool is None:
+            pool = known[id(lines)] = Pool(lines, base, net, self._floors)
+        return pool
 
     def lines_of(self, clause: Clause) -> list[int]:
         """The positions of the eligible lines; one list for all rules that mean every line."""
@@ -203,7 +202,3 @@ def _after(net: Sequence[int], given: Gift) -> list[int]:
 def total_of(gift: Gift) -> int:
     """What a gift comes to."""
     return sum(share for _, shares in gift for _, share in shares)
-
-
-def _number(clause: Clause) -> int:
-    return clause.number

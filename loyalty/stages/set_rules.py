@@ -96,14 +96,12 @@ class SetRule:
             case NForM(_, m, _, place):
                 free = parts[0][m:]
                 if place == "free":
-                    return sum(self.clipped[i] for i in free)
-                return min(sum(self.cuts[i] for i in free), sum(self.capacities[i] for i in parts[0]))
+                    return total_of(self.clipped, free)
+                return min(total_of(self.cuts, free), total_of(self.capacities, parts[0]))
             case BuyGet():
-                return sum(self.clipped[i] for i in parts[1])
+                return total_of(self.clipped, parts[1])
         units = [i for part in parts for i in part]
-        return min(
-            self.bundle_cut(sum(self.prices[i] for i in units)), sum(self.capacities[i] for i in units)
-        )
+        return min(self.bundle_cut(total_of(self.prices, units)), total_of(self.capacities, units))
 
     def bundle_cut(self, total: int) -> int:
         """What a bundle takes off units that cost `total` together."""
@@ -126,19 +124,19 @@ class SetRule:
             case NForM(_, m, _, "free"):
                 return [[0] * m + [self.clipped[i] for i in parts[0][m:]]]
             case NForM(_, m):
-                total = sum(self.cuts[i] for i in parts[0][m:])
+                total = total_of(self.cuts, parts[0][m:])
             case BuyGet():
                 return [[0] * len(parts[0]), [self.clipped[i] for i in parts[1]]]
             case _:
-                total = self.bundle_cut(sum(self.prices[i] for part in parts for i in part))
+                total = self.bundle_cut(total_of(self.prices, [i for part in parts for i in part]))
         units = self.places(parts)[0]
         return [distribute(total, [self.prices[i] for i in units], [self.capacities[i] for i in units])]
 
     def places(self, parts: Parts) -> Parts:
         """The units of an application in the lists in which they are taken from the classes."""
-        return (
-            parts if isinstance(self.effect, BuyGet) else (tuple(sorted(i for part in parts for i in part)),)
-        )
+        if isinstance(self.effect, BuyGet):
+            return parts
+        return (tuple(sorted(i for part in parts for i in part)),)
 
     # -- listing ----------------------------------------------------------------------------------
 
@@ -153,12 +151,11 @@ class SetRule:
     def best(self, stock: Stock) -> Application | None:
         """The application of greatest benefit, and of equals the one of smallest signature."""
         found: Application | None = None
-        begin = (
-            _Listing(self, stock, lambda: 0).likely() - 1
-        )  # so much can be had, so less need not be listed
+        # So much can be had at least, so what is worth less need not be listed.
+        likely = _Listing(self, stock, lambda: 0).likely()
 
         def more_than() -> int:
-            return found.benefit if found is not None else max(begin, 0)
+            return found.benefit if found is not None else max(0, likely - 1)
 
         for application in self.applications(stock, more_than):
             found = application

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loyalty.clauses import Clause
+from loyalty.clauses import Clause, by_number
 from loyalty.effects import NForM
 from loyalty.faults import Fault, Refused
 from loyalty.money import full_times, percent_of, pieces_of
@@ -134,7 +134,7 @@ def _components(reach: _Reach) -> Iterator[_Component]:
                     more = [c for c in reach.tied_to(i) if c not in tied]
                     tied.update(more)
                     waiting += more
-        in_reach = sorted(tied & left, key=lambda clause: clause.number)
+        in_reach = sorted(tied & left, key=by_number)
         left -= tied
         if sum(reach.pieces[i] for i in lines) > MAX_PIECES:
             text = N_("more than {most} pieces that set rules look at; split the receipt", most=MAX_PIECES)

@@ -13,8 +13,8 @@ from typing import Any
 
 from loyalty.amounts import Money, Quantity
 from loyalty.conditions import (
-    All,
-    Any_,
+    AllOf,
+    AnyOf,
     Birthday,
     CardKind,
     Condition,
@@ -47,9 +47,9 @@ def why_not(condition: Condition | None, pricing: Pricing) -> list[Text]:
     if condition is None or holds(condition, pricing):
         return []
     match condition:
-        case All(parts):
+        case AllOf(parts):
             return [reason for part in parts for reason in why_not(part, pricing)]
-        case Any_(parts):
+        case AnyOf(parts):
             reasons = [reason for part in parts for reason in why_not(part, pricing)]
             return reasons if len(reasons) == 1 else [N_("none of these: {reasons}", reasons=Listed(reasons))]
         case Not(part):
@@ -201,8 +201,8 @@ _PLACES: Mapping[str, Text] = {
     "region": N_("the region"),
 }
 _NAMES: Mapping[type, Text] = {
-    All: N_("all of its conditions"),
-    Any_: N_("one of its conditions"),
+    AllOf: N_("all of its conditions"),
+    AnyOf: N_("one of its conditions"),
     Not: N_("a condition turned round"),
     Period: N_("the period"),
     Time: N_("the hours"),

@@ -29,6 +29,7 @@ from loyalty.why.reason import (
 
 
 def of_price(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator[Reason]:
+    """What became of the live rules of the stage."""
     for line, done in zip(before.lines, after.lines, strict=True):
         hits = [clause for clause in live if means(clause, line)]
         taken = [clause for clause in hits if clause.id in done.discounts]
@@ -36,10 +37,8 @@ def of_price(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterato
             assert isinstance(clause.effect, FixedPrice)
             price = max(clause.effect.price_minor, line.shelf.unit_floor_minor)
             if clause in taken:
-                clipped = done.net_minor > line.floor_minor or price == clause.effect.price_minor
-                yield applied(
-                    clause, line, done.discounts[clause.id], because=None if clipped else floor(line, before)
-                )
+                because = None if price == clause.effect.price_minor else floor(line, before)
+                yield applied(clause, line, done.discounts[clause.id], because=because)
             elif line.shelf.no_discount:
                 yield nothing(clause, floor(line, before), line)
             elif price >= line.shelf.price_minor:
@@ -55,6 +54,7 @@ def _not_above(price_minor: int) -> Text:
 
 
 def of_sets(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator[Reason]:
+    """What became of the live rules of the stage."""
     pieces = {
         line.id: 0 if line.shelf.weighed or line.shelf.no_discount else pieces_of(line.quantity) or 0
         for line in before.lines
@@ -89,7 +89,7 @@ def of_sets(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator
     for rules in after.large_sets:
         for clause in (by_id[rule] for rule in rules):
             text = N_("so many combinations that the rules were served one by one, in order")
-            yield Reason(clause, "nothing", text)
+            yield Reason(clause, "note", text)
 
 
 # -- line -------------------------------------------------------------------------------------------
@@ -111,6 +111,7 @@ class _LineWitness(Visit):
 
 
 def of_line(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator[Reason]:
+    """What became of the live rules of the stage."""
     cap_left: dict[Clause, int] = {}
     for line, done in zip(before.lines, after.lines, strict=True):
         hits = [clause for clause in live if means(clause, line)]
@@ -161,8 +162,10 @@ class _SharingWitness(receipts.Sharing):
         self.lost: dict[Clause, Sequence[Clause]] = {}
         self.pools: dict[Clause, receipts.Pool] = {}
 
-    def pool(self, clause: Clause, base: Sequence[int], net: Sequence[int]) -> receipts.Pool:
-        self.pools[clause] = super().pool(clause, base, net)
+    def pool(
+        self, clause: Clause, base: Sequence[int], net: Sequence[int], known: dict[int, receipts.Pool]
+    ) -> receipts.Pool:
+        self.pools[clause] = super().pool(clause, base, net, known)
         return self.pools[clause]
 
     def choose(
@@ -186,12 +189,13 @@ def _clauses_of(alternative: Clause | receipts.Gift) -> list[Clause]:
 
 
 def of_receipt(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator[Reason]:
+    """What became of the live rules of the stage."""
     hit = {clause: [i for i, line in enumerate(before.lines) if means(clause, line)] for clause in live}
     witness = _SharingWitness(before.lines, hit)
     net = [line.net_minor for line in before.lines]
     witness.gift(before.compiled.groups["receipt"].tree(live), net, net)
     for clause in live:
-        pool = witness.pools.get(clause) or witness.pool(clause, net, net)
+        pool = witness.pools[clause]
         asked, _ = receipts.asked(clause, pool.base)
         total = sum(line.discounts.get(clause.id, 0) for line in after.lines)
         if total:
@@ -233,6 +237,7 @@ def _why_no_share(clause: Clause, pool: receipts.Pool, asked: int) -> Text:
 
 
 def of_round(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator[Reason]:
+    """What became of the live rules of the stage."""
     total = sum(line.net_minor for line in before.lines)
     for clause in live:
         assert isinstance(clause.effect, RoundDown)

@@ -20,6 +20,7 @@ from loyalty.why.reason import Reason, lost, means, nothing, short_of
 
 
 def of_redeem(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator[Reason]:
+    """What became of the live rules of the stage."""
     customer, asked = before.receipt.customer, before.receipt.redeem
     balance = 0
     if customer is not None:
@@ -80,6 +81,7 @@ class _EarnWitness:
 
 
 def of_earn(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator[Reason]:
+    """What became of the live rules of the stage."""
     witness = _EarnWitness()
     groups = before.compiled.groups["earn"]
     for line in before.lines:
@@ -161,13 +163,14 @@ def _of_multiplier(
     rivals = [
         c for c in live if isinstance(c.effect, EarnMultiplier) and any(means(c, line) for line in lines)
     ]
-    greatest = earning.greatest_multiplier(rivals, frozenset())
+    greatest, _ = earning.greatest_multiplier(rivals, frozenset())
     if greatest is not None and greatest is not clause:
         return lost(clause, [greatest])
     return nothing(clause, N_("there is nothing that it could multiply"))
 
 
 def of_reward(before: Pricing, after: Pricing, live: Sequence[Clause]) -> Iterator[Reason]:
+    """What became of the live rules of the stage."""
     granted = {str(grant["rule"]) for grant in after.grants}
     for clause in live:
         if clause.id in after.rewards:

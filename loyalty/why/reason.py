@@ -19,7 +19,7 @@ Say = Callable[[Written], dict[str, str]]
 class Reason:
     """What became of a rule, on the whole receipt or on one `line`.
 
-    `outcome`: applied, lost, failed or nothing. `amount` is what it gave: kopecks, in the earn and
+    `outcome`: applied, lost, failed, nothing or note. `amount` is what it gave: kopecks, in the earn and
     reward stages hundredths of a point; `wanted` what it would have given, where that is more.
     `lost_to` are rules.
     """
@@ -62,12 +62,14 @@ class Listed:
 
 
 def means(clause: Clause, line: PricedLine) -> bool:
+    """Whether a rule may work on the goods of a line."""
     return clause.means(line.shelf.tokens, line.shelf.price_minor)
 
 
 def applied(
     clause: Clause, line: PricedLine, amount: int, wanted: int = 0, because: Written | None = None
 ) -> Reason:
+    """It gave an amount on a line, `because` of something that is worth telling."""
     if because is None:
         text = N_("gives {amount}", amount=Money(amount))
     else:
@@ -76,12 +78,14 @@ def applied(
 
 
 def lost(clause: Clause, to: Sequence[Clause], line: PricedLine | None = None, wanted: int = 0) -> Reason:
+    """Other rules were taken instead."""
     names = tuple(other.id for other in to)
     text = N_("{rules} taken instead", rules=", ".join(names))
     return Reason(clause, "lost", text, line.id if line else None, 0, wanted, names)
 
 
 def nothing(clause: Clause, text: Written, line: PricedLine | None = None, wanted: int = 0) -> Reason:
+    """It held, and gave nothing."""
     return Reason(clause, "nothing", text, line.id if line else None, 0, wanted)
 
 
@@ -101,6 +105,7 @@ TOO_LITTLE = N_("comes to less than a kopeck")
 
 
 def cap_used(clause: Clause) -> Text:
+    """Its cap leaves no more."""
     return N_("its cap of {cap} is used up", cap=Money(clause.cap or 0))
 
 

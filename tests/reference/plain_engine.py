@@ -39,7 +39,7 @@ from plain_numbers import (
 )
 from plain_sets import price_sets, unit_floor
 
-NEVER = "9999"
+NEVER = "~"
 """Sorts after every expiry: a lot without one is spent last."""
 
 Gift = tuple[Json, dict[int, int]]
