@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -43,11 +44,14 @@ from loyalty import card, ledger, sale
 from loyalty.document import SoldLine, Tender, canonical
 from loyalty.faults import Refused
 from loyalty.ledger import Entry, LotTerms
+from loyalty.protocol import moves
 from loyalty.sale import Cart, Holder, Offer, Sale, State
 from loyalty.texts import N_
+from loyalty.wire import WIRE_VERSION, ClaimReply, ClaimRequest
 
 log = logging.getLogger(__name__)
 
+CLAIM_AGAIN_MS = 200
 CARD_WAITS_S = 60  # a card scanned before its sale (till.md §3)
 JOBS_REMEMBERED = 64
 NO_CLOCK = "1970-01-01T00:00:00+00:00"
@@ -64,6 +68,8 @@ class OpenSale:
     in_force: InForce
     waiting: list[PutSale] = field(default_factory=list)
     due_ms: int | None = None  # while WAITING: its second is over then (monotonic)
+    claim: ClaimRequest | None = None  # while WAITING: points that were asked of the centre
+    again_ms: int | None = None  # and when to ask again, for what another shop gives back
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,8 @@ class Counter:
                 self._advance(current, sale.QuoteAsked(offer))
             else:
                 holder = current.sale.cart.holder if current.sale.cart else None
-                self._advance(current, sale.QuoteAsked(offer, wait=self._cards.ask_centre(holder)))
+                wait = self._cards.ask_centre(holder) or self._ask_for_points(current)
+                self._advance(current, sale.QuoteAsked(offer, wait=wait))
         except BaseException:
             current.waiting.remove(ask)
             raise
@@ -153,6 +160,8 @@ class Counter:
                 case sale.ReleaseHold():
                     self._ledger.release_hold(after.id)
         current.sale, current.due_ms = after, None
+        if after.state is not State.WAITING:
+            current.claim = current.again_ms = None
         for effect in effects:
             match effect:
                 case sale.StartTimer():
@@ -190,11 +199,48 @@ class Counter:
             operator=body.operator,
         )
 
+    def _ask_for_points(self, current: OpenSale) -> bool:
+        """More is asked than lies here, and the centre listens: claim the rest. Should the quote wait?"""
+        cart = current.sale.cart
+        if cart is None or cart.holder is None or cart.redeem is None or not self._health.online:
+            return False
+        customer = self._cards.customer(cart.holder, current.sale.id)
+        if customer is None:
+            return False
+        want = pricing.missing(
+            current.sale.id, self._till, cart, current.sale.opened_s, customer, current.in_force
+        )
+        if want <= 0:
+            return False
+        account = customer.member.account
+        uplink = self._ledger.uplink()
+        gseq, _ = self._ledger.down_head(ledger.bucket(account), self._till, uplink.timeline)
+        current.claim = ClaimRequest(WIRE_VERSION, secrets.token_hex(16), account, want, gseq)
+        self._outside.claim(current.claim)
+        return True
+
+    def claimed(self, request: ClaimRequest, reply: ClaimReply | None) -> None:
+        """What was claimed has come (it lies in ledger.db already), or will not."""
+        waiting = [o for o in self._open.values() if o.claim and o.claim.claim_id == request.claim_id]
+        for current in waiting:
+            if reply is not None and reply.asking and reply.granted < request.want:
+                # Another shop was asked to give back; the second is not over yet.
+                current.again_ms = self._clock.monotonic_ms() + CLAIM_AGAIN_MS
+            else:
+                self._finish(current)
+
+    def busy_accounts(self) -> set[int]:
+        """Accounts whose card is on an open sale: nothing of theirs is given back now."""
+        holders = [o.sale.cart.holder for o in self._open.values() if o.sale.cart and o.sale.cart.holder]
+        known = [self._cards.customer(holder, "") for holder in holders]
+        return {customer.member.account for customer in known if customer is not None}
+
     # ----------------------------------------------------------------------- the second
 
     def next_timer_ms(self) -> int | None:
         """When `ring` is due, in monotonic milliseconds."""
-        return min((o.due_ms for o in self._open.values() if o.due_ms is not None), default=None)
+        times = [(o.due_ms, o.again_ms) for o in self._open.values()]
+        return min((ms for pair in times for ms in pair if ms is not None), default=None)
 
     def ring(self) -> None:
         """The second of some sales is over: price them with what is held now."""
@@ -202,6 +248,9 @@ class Counter:
         for current in list(self._open.values()):
             if current.due_ms is not None and current.due_ms <= now_ms:
                 self._finish(current)
+            elif current.again_ms is not None and current.again_ms <= now_ms and current.claim:
+                current.again_ms = None
+                self._outside.claim(current.claim)
 
     def arrived(self, card_key: int) -> None:
         """Nothing more is to be waited for with this card: price the sales that waited."""
@@ -344,7 +393,7 @@ class Counter:
             at_s=now_s,
             kind="SALE",
             account=offer.customer.account if offer.customer else None,
-            postings=ledger.sale_postings(place.till, place.epoch, place.seq, offer.spends, offer.earns),
+            postings=moves.sale(place.till, place.epoch, place.seq, offer.spends, offer.earns),
             document_sha256=hashlib.sha256(body).digest(),
             flags=self._flags(),
         )
@@ -404,9 +453,7 @@ class Counter:
             at_s=now_s,
             kind="VOID",
             account=account,
-            postings=ledger.void_postings(
-                sold, lambda lot: left.get(lot, 0), lambda lot: self._terms(sold, lot)
-            ),
+            postings=moves.void(sold, lambda lot: left.get(lot, 0), lambda lot: self._terms(sold, lot)),
             ref=sold.id,
             flags=self._flags(),
         )

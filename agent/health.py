@@ -123,7 +123,8 @@ class Health:
         }
         uplink = batch.uplink
         return BatchToSend(
-            epoch=uplink.epoch,
+            epoch=batch.epoch,
+            timeline=uplink.timeline,
             session=uplink.session,
             first_seq=batch.first_seq,
             prev=batch.prev,

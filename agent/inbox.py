@@ -17,9 +17,9 @@ import msgspec
 
 from agent.drivers.contracts import DeviceEvent
 from agent.offline.engine import InForce
-from agent.sync.machine import Apply, BatchToSend
+from agent.sync.machine import Adoption, Apply, ApplyRestore, BatchToSend, StoreLog
 from loyalty.texts import N_, Text
-from loyalty.wire import Member
+from loyalty.wire import ClaimReply, ClaimRequest, Member
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +183,7 @@ class LoadBatchAsked:
     """The sync machine wants what there is to send."""
 
     limit: int
+    adopt: Adoption | None = None
     reply: Future[BatchToSend] = field(default_factory=Future)
 
 
@@ -190,7 +191,7 @@ class LoadBatchAsked:
 class ApplyAsked:
     """A verified reply of the centre is to be stored."""
 
-    effect: Apply
+    effect: Apply | ApplyRestore | StoreLog
     reply: Future[int] = field(default_factory=Future)
 
 
@@ -222,6 +223,14 @@ class LookupFailed:
     """The centre did not say in time."""
 
     card_key: int = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What the centre (verified) answered to a claim; None: nothing, in its time."""
+
+    request: ClaimRequest
+    reply: ClaimReply | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +266,7 @@ Event: TypeAlias = (
     | LinkChanged
     | LookedUp
     | LookupFailed
+    | Claimed
     | NewInForce
     | ChannelAlarm
     | DeviceEvent

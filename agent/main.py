@@ -31,6 +31,7 @@ from agent.drivers.document import Document
 from agent.inbox import (
     ApplyAsked,
     ChannelAlarm,
+    Claimed,
     Inbox,
     LinkChanged,
     LoadBatchAsked,
@@ -52,11 +53,11 @@ from loyalty.faults import Refused
 from loyalty.heap import put_aside
 from loyalty.manifest import CATALOG, RULEBOOK, SETTINGS
 from loyalty.settings import SettingsError
-from loyalty.wire import Member
+from loyalty.wire import ClaimReply, ClaimRequest, Member
 
 if TYPE_CHECKING:
     from agent.sync.client import LookupThread, SyncThread
-    from agent.sync.machine import Apply, BatchToSend
+    from agent.sync.machine import Adoption, Apply, ApplyRestore, BatchToSend, StoreLog
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +83,13 @@ class Desk:
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 
-    def load_batch(self, limit: int) -> BatchToSend:
+    def load_batch(self, limit: int, adopt: Adoption | None) -> BatchToSend:
         """What there is to send."""
-        ask = LoadBatchAsked(limit)
+        ask = LoadBatchAsked(limit, adopt)
         self._inbox.post(ask)
         return ask.reply.result(DESK_TIMEOUT_S)
 
-    def apply(self, effect: Apply) -> int:
+    def apply(self, effect: Apply | ApplyRestore | StoreLog) -> int:
         """Store a verified reply."""
         ask = ApplyAsked(effect)
         self._inbox.post(ask)
@@ -210,6 +211,11 @@ class OutsideWorld:
         """Ask the centre whose card this is."""
         if self.lookups is not None:
             self.lookups.ask(card_key)
+
+    def claim(self, request: ClaimRequest) -> None:
+        """Ask the centre for points."""
+        if self.lookups is not None:
+            self.lookups.claim(request)
 
     def learn(self, card_key: int, member: Member) -> None:
         """snapshot.db has one writer, the sync thread."""
@@ -367,7 +373,13 @@ def _links(
         sign=partial(trust.sign, state.private_key()),
         is_ours=partial(trust.reply_is_ours, identity.reply_key, identity.till),
         interval_s=interval_s,
+        is_restored=partial(trust.restored_is_ours, identity.reply_key, identity.till),
     )
+
+    def claimed(request: ClaimRequest, reply: ClaimReply | None) -> None:
+        ours = reply is not None and trust.claim_is_ours(identity.reply_key, identity.till, request, reply)
+        inbox.post(Claimed(request, reply if ours else None))
+
     programme.on_interval = partial(setattr, machine, "interval_s")
     sync = SyncThread(Centre(identity.server_url, identity.till), machine, Desk(inbox), channels.fetch)
     outside.sync = sync
@@ -376,6 +388,7 @@ def _links(
         session=lambda: sync.session,
         answered=lambda card_key, member: inbox.post(LookedUp(card_key, member)),
         failed=lambda card_key: inbox.post(LookupFailed(card_key)),
+        claimed=claimed,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from agent.drivers.document import Document
-from loyalty.wire import Member
+from loyalty.wire import ClaimRequest, Member
 
 
 class Outside(Protocol):
@@ -17,6 +17,9 @@ class Outside(Protocol):
 
     def lookup(self, card_key: int) -> None:
         """Ask the centre whose card this is; LookedUp or LookupFailed follows."""
+
+    def claim(self, request: ClaimRequest) -> None:
+        """Ask the centre for points; Claimed follows."""
 
     def learn(self, card_key: int, member: Member) -> None:
         """Keep what a look-up answered."""

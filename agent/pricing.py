@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from loyalty.texts import N_
 from loyalty.wire import Member
 
 TOTAL_MAX_MINOR = 10**12  # more than any till sells at once: a price or a quantity is wrong
+ELSEWHERE = "z:elsewhere"  # no lot: what a till does not hold, spent after all that it does
 LOTS_MAX = 1_000  # of one customer in one receipt, so that its entry is never too large for the ledger
 
 
@@ -77,6 +78,17 @@ def make_offer(
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(offer)).hexdigest()
     return msgspec.structs.replace(offer, quote_id=f"q{digest[:16]}")
+
+
+def missing(sale_id: str, till: str, cart: Cart, opened_s: int, customer: Customer, in_force: InForce) -> int:
+    """How many points (hundredths) that lie elsewhere this receipt would spend, if they were here."""
+    elsewhere = customer.balance - sum(parcel.points for parcel in customer.parcels)
+    if elsewhere <= 0:
+        return 0
+    lot = Parcel(ELSEWHERE, elsewhere, wall_clock(in_force.local(opened_s)), None, "")
+    rich = replace(customer, parcels=(*customer.parcels, lot))
+    offer = make_offer(sale_id, till, cart, opened_s, rich, in_force)
+    return sum(piece.points for piece in offer.spends if piece.lot == ELSEWHERE)
 
 
 def sale_document(offer: Offer, paid: Paid) -> SaleDocument:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,7 @@ from agent.inbox import (
     ApplyAsked,
     Ask,
     ChannelAlarm,
+    Claimed,
     CommitSale,
     Event,
     GetSale,
@@ -57,15 +59,19 @@ from agent.inbox import (
     SyncAsked,
     VoidSale,
 )
-from agent.offline.engine import InForce
-from agent.offline.ledger_db import DiskFull, Identity, LedgerDb, LedgerFault, Uplink
+from agent.offline import heard
+from agent.offline.engine import InForce, wall_clock
+from agent.offline.heard import Answer
+from agent.offline.ledger_db import DiskFull, Identity, LedgerDb, LedgerFault
 from agent.offline.snapshot_db import Members
 from agent.outside import Outside
 from agent.replies import DISK_FULL
+from agent.sync.machine import Apply, ApplyRestore, StoreLog
 from agent.texts import both, translator
 from loyalty.faults import Refused
 from loyalty.sale import Refusal
 from loyalty.texts import N_
+from loyalty.wire import WIRE_VERSION, RestoreRequest
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +187,8 @@ class Till:
             case LookupFailed(card_key):
                 self._cards.arrived(card_key)
                 counter.arrived(card_key)
+            case Claimed():
+                self._claimed(event)
             case LoadBatchAsked():
                 self._load_batch(event)
             case ApplyAsked():
@@ -240,33 +248,81 @@ class Till:
     # --------------------------------------------------------------------------------- sync
 
     def _load_batch(self, ask: LoadBatchAsked) -> None:
-        batch = self._ledger.batch(self._identity.till, ask.limit)
-        in_force, now_s = self._counter.in_force, self._clock.now_s()
-        ask.reply.set_result(self._health.batch_to_send(batch, self._ledger, in_force, now_s))
+        """What there is to send; what this till should not keep is given back first."""
+        in_force, now_s, adopt = self._counter.in_force, self._clock.now_s(), ask.adopt
+        uplink = self._ledger.uplink()
+        if in_force is not None and uplink.restore_id is None:
+            shop_now = wall_clock(in_force.local(now_s))
+            heard.tidy(
+                self._ledger,
+                self._identity.till,
+                shop_now,
+                now_s,
+                online=self._health.online,
+                busy=self._counter.busy_accounts(),
+            )
+        batch = self._ledger.batch(self._identity.till, ask.limit, adopt.epochs if adopt else None)
+        message = self._health.batch_to_send(batch, self._ledger, in_force, now_s)
+        if uplink.restore_id is not None:
+            seq, head = self._ledger.head(uplink.epoch, self._identity.till)
+            restore = RestoreRequest(WIRE_VERSION, uplink.restore_id, uplink.epoch, seq, head, b"")
+            message = replace(message, restore=restore)
+        elif adopt is not None:
+            message = replace(
+                message,
+                timeline=adopt.timeline,
+                adopting=uplink.timeline,
+                echo=heard.echo(self._ledger, adopt.down),
+            )
+        else:
+            message = replace(message, missing_log=heard.missing_log(self._ledger))
+        ask.reply.set_result(message)
 
     def _apply(self, ask: ApplyAsked) -> None:
         """Store a verified reply of the centre; sales that waited for its points get their quote."""
-        effect = ask.effect
-        uplink = Uplink(
-            epoch=self._ledger.uplink().epoch,
-            timeline=effect.timeline,
-            session=effect.session,
-            acked_seq=effect.next_seq - 1,
-            durable_seq=effect.durable_seq,
-            server_ms=effect.server_ms,
-            synced_s=None,
-            retry_attempt=0,
-        )
-        moved = self._ledger.synced(
-            self._identity.till,
-            uplink=uplink,
-            next_seq=effect.next_seq,
-            down=effect.down,
-            now_s=self._clock.now_s(),
-        )
-        self._clock.heard(effect.server_ms // 1000)
-        self._health.synced(effect.server_ms, self._clock.wall_s())
-        ask.reply.set_result(moved)
+        till, now_s = self._identity.till, self._clock.now_s()
+        match ask.effect:
+            case ApplyRestore(life):
+                heard.begin_life(self._ledger, till, life)
+                ask.reply.set_result(0)
+            case StoreLog(stretch):
+                heard.store_log(self._ledger, till, stretch)
+                ask.reply.set_result(0)
+            case Apply() as effect:
+                answer = Answer(
+                    epoch=effect.epoch,
+                    timeline=effect.timeline,
+                    session=effect.session,
+                    next_seq=effect.next_seq,
+                    durable_seq=effect.durable_seq,
+                    server_ms=effect.server_ms,
+                    down=effect.down,
+                    down_signature=effect.down_signature,
+                    epochs=effect.epochs,
+                )
+                moved = heard.synced(self._ledger, till, answer, now_s)
+                self._clock.heard(effect.server_ms // 1000)
+                self._health.synced(effect.server_ms, self._clock.wall_s())
+                ask.reply.set_result(moved)
+                self._supplied()
+
+    def _claimed(self, event: Claimed) -> None:
+        """The centre answered to a claim; its points are this till's, whatever becomes of the sale."""
+        reply = event.reply
+        if reply is not None:
+            heard.claimed(
+                self._ledger,
+                self._identity.till,
+                reply.timeline,
+                reply.down,
+                reply.down_signature,
+                self._clock.now_s(),
+            )
+            self._clock.heard(reply.server_ms // 1000)
+        self._counter.claimed(event.request, reply)
+        self._supplied()
+
+    def _supplied(self) -> None:
         for card_key in self._cards.supplied():
             self._cards.arrived(card_key)
             self._counter.arrived(card_key)

@@ -13,7 +13,7 @@ the entry, so the entry's chain protects the receipt too.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -93,7 +93,7 @@ class Result(msgspec.Struct, array_like=True, frozen=True):
 
 
 class SaleDocument(msgspec.Struct, array_like=True, frozen=True, tag="sale"):
-    """A sale. New fields go to the end; a RETURN_GOODS will have a struct and a tag of its own."""
+    """A sale. New fields go to the end."""
 
     receipt: Receipt
     customer: SeenCustomer | None
@@ -107,23 +107,82 @@ class SaleDocument(msgspec.Struct, array_like=True, frozen=True, tag="sale"):
     result: Result
 
 
+class ReturnedLine(msgspec.Struct, array_like=True, frozen=True):
+    """Goods given back: thousandths of a line of the sale."""
+
+    id: str
+    quantity: int
+
+
+class ReturnDocument(msgspec.Struct, array_like=True, frozen=True, tag="return"):
+    """Goods given back. `sale` = id of the SALE entry, or what the customer's slip said of it.
+
+    `money`, `points_back` and `reversed_total` are what this return gave and took (minor units and
+    hundredths); all 0 where the receipt could not be had (flag PENDING): the office settles that.
+    """
+
+    return_id: str
+    sale: str
+    at: str  # local time with offset, whole seconds
+    lines: tuple[ReturnedLine, ...]
+    money: int
+    points_back: int
+    reversed_total: int
+    reason: str | None = None
+    operator: str | None = None
+
+
+class RegisterDocument(msgspec.Struct, array_like=True, frozen=True, tag="register"):
+    """A card that nobody knew was given out at a till: its keyed hash, never its number."""
+
+    card_key: int
+    kind: str
+    card_kind: str | None
+
+
+class HandoverDocument(msgspec.Struct, array_like=True, frozen=True, tag="handover"):
+    """The hub's signed HANDOVER, in the log of the till that took it: proof, if the hub never syncs."""
+
+    body: bytes
+    signature: bytes
+
+
+Document: TypeAlias = SaleDocument | ReturnDocument | RegisterDocument | HandoverDocument
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(SaleDocument).decode
+_decode = msgspec.msgpack.Decoder(Document).decode
 
 
-def canonical(document: SaleDocument) -> bytes:
+def canonical(document: Document) -> bytes:
     """The bytes that are stored, hashed and sent."""
     return VERSION + _encode(document)
 
 
-def parse(body: bytes) -> SaleDocument:
-    """The document in `body`. Raises DocumentError."""
+def parse_any(body: bytes) -> Document:
+    """The document in `body`, whatever it tells. Raises DocumentError."""
     if body[:1] != VERSION:
         raise DocumentError(f"a document of version {body[:1].hex() or 'none'}; this program knows 01")
     try:
-        return _decode(body[1:])
+        document: Document = _decode(body[1:])
     except UNREADABLE as error:
         raise DocumentError(f"not a document: {error}") from error
+    return document
+
+
+def parse_handover(body: bytes) -> HandoverDocument:
+    """What another till handed over, in `body`. Raises DocumentError."""
+    document = parse_any(body)
+    if not isinstance(document, HandoverDocument):
+        raise DocumentError("not a document of a handover")
+    return document
+
+
+def parse(body: bytes) -> SaleDocument:
+    """The sale in `body`. Raises DocumentError."""
+    document = parse_any(body)
+    if not isinstance(document, SaleDocument):
+        raise DocumentError("not a document of a sale")
+    return document
 
 
 def quote_digest(quote: dict[str, Any]) -> bytes:

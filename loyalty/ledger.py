@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -52,6 +52,8 @@ CENTRE_KINDS = frozenset({"GRANT", "RECALL", "ADJUST", "EXPIRE", "LINK", "MERGE"
 # Flags an entry may carry; a flag is a remark for the office, never a different meaning.
 FLAG_CLOCK = "CLOCK"
 FLAG_OFFLINE = "OFFLINE"
+FLAG_COURTESY = "COURTESY"  # some of its points were lent beyond what the till held
+FLAG_PENDING = "PENDING"  # goods returned without their receipt: the office settles the points
 
 
 def parcel(till: str) -> str:
@@ -62,6 +64,24 @@ def parcel(till: str) -> str:
 def holder(account: str) -> str | None:
     """The till whose parcel `account` is, or None for any other account."""
     return account.removeprefix(_PARCEL) if account.startswith(_PARCEL) else None
+
+
+def past_life(till: str, epoch: int) -> str:
+    """The holder of what a till held in an epoch that has ended: no till's id has a tilde."""
+    return f"{till}~{epoch}"
+
+
+def once_rule(rule: str, when: str) -> str:
+    """The rule of a lot that a customer may get once: `when` is a day (YYYY-MM-DD) or "ever"."""
+    return f"{rule}/{when}"
+
+
+def once_key(rule: str) -> str | None:
+    """The once-key of a lot's rule, unique with its account (§3, Once); None for a lot like any other.
+
+    No rule's id has a slash, so the key needs no field of its own in a format that is on disks.
+    """
+    return rule if "/" in rule else None
 
 
 def is_balance(account: str) -> bool:
@@ -206,7 +226,8 @@ def is_centre(writer: str) -> bool:
     return writer.startswith("c:")
 
 
-# ----------------------------------------------------------------------- a sale as postings
+# ----------------------------------------------------------------------- what a sale moves
+# Which accounts it moves stands in protocol/moves.py.
 
 
 class Spent(msgspec.Struct, array_like=True, frozen=True):
@@ -222,49 +243,6 @@ class Earned(msgspec.Struct, array_like=True, frozen=True):
     points: int
     terms: LotTerms
     spendable_here: bool
-
-
-def sale_postings(
-    till: str, epoch: int, seq: int, spent: Sequence[Spent], earned: Sequence[Earned]
-) -> tuple[Posting, ...]:
-    """What a SALE moves: spent parcels out of this till, new lots in (ledger-sync.md §3, §5.2).
-
-    A lot whose first day lies ahead stays free at the centre until that day.
-    """
-    here = parcel(till)
-    postings: list[Posting] = []
-    for piece in spent:
-        postings += (Posting(here, piece.lot, -piece.points), Posting(SPENT, piece.lot, piece.points))
-    for n, new in enumerate(earned):
-        lot = lot_id(till, epoch, seq, n)
-        target = here if new.spendable_here else FREE
-        postings += (Posting(ISSUED, lot, -new.points, new.terms), Posting(target, lot, new.points))
-    return tuple(postings)
-
-
-def void_postings(
-    sale: Entry, left_of: Callable[[str], int], terms_of: Callable[[str], LotTerms]
-) -> tuple[Posting, ...]:
-    """What takes a SALE back: points spent return to this till, points earned go (ledger-sync.md §5.12).
-
-    `left_of(lot)` = what this till can still take of a lot it earned here; what is
-    missing was spent since and becomes the account's debt. `terms_of(lot)` = the
-    terms of a lot that comes back.
-    """
-    here = parcel(sale.till)
-    postings: list[Posting] = []
-    for posting in sale.postings:
-        lot, points = posting.lot, posting.points
-        if posting.account == here and points < 0:
-            postings += (Posting(here, lot, -points, terms_of(lot)), Posting(SPENT, lot, points))
-        elif posting.account == FREE:
-            postings += (Posting(ISSUED, lot, points), Posting(FREE, lot, -points))
-        elif posting.account == here:
-            taken = min(points, left_of(lot))
-            postings.append(Posting(ISSUED, lot, points))
-            postings += [Posting(here, lot, -taken)] if taken else []
-            postings += [Posting(DEBT, lot, taken - points)] if taken < points else []
-    return tuple(postings)
 
 
 # ------------------------------------------------------------------------- on the wire

@@ -12,6 +12,8 @@ prefix of its own so that a signature can never be used for another purpose.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -78,6 +80,28 @@ class EnrollReply(Confidential, frozen=True):
     channel_keys: dict[str, Key]  # key id -> Ed25519 public key that signs manifests
     keyset_version: Whole
     server_ms: Whole
+    down: dict[Bucket, tuple[Whole, bytes]] = {}  # where the downlinks of a till with a past begin
+
+
+class DownItem(msgspec.Struct, array_like=True, frozen=True):
+    """One message of a downlink: `body` is the canonical bytes of a centre's entry, h its chain hash."""
+
+    bucket: Bucket
+    gseq: Whole
+    body: bytes
+    h: bytes
+
+
+class Echo(msgspec.Struct, array_like=True, frozen=True):
+    """What the centre once told a till in one reply, as the till applied it (§5.11).
+
+    `statement` = `down_signing_bytes` of that reply, `signature` the centre's under it: the items lead,
+    each by its hash, to the heads that stand there.
+    """
+
+    items: tuple[DownItem, ...]
+    statement: bytes
+    signature: bytes
 
 
 class SyncRequest(Confidential, frozen=True):
@@ -100,15 +124,11 @@ class SyncRequest(Confidential, frozen=True):
     down: dict[Bucket, Whole]  # bucket -> last applied gseq; a bucket never heard of is left out
     versions: dict[str, Whole]  # channel -> version in force
     status: dict[str, int | str]
-
-
-class DownItem(msgspec.Struct, array_like=True, frozen=True):
-    """One message of a downlink: `body` is the canonical bytes of a centre's entry, h its chain hash."""
-
-    bucket: Bucket
-    gseq: Whole
-    body: bytes
-    h: bytes
+    timeline: Whole = 0  # the life of the centre that the till knows; `down` are cursors of it
+    # First words to a centre that was restored: the life of it that the till knew (`down` are cursors of
+    # that one), and what it told the till then and has forgotten.
+    adopting: Whole = 0
+    echo: tuple[Echo, ...] = ()
 
 
 class SyncReply(Confidential, frozen=True):
@@ -123,15 +143,116 @@ class SyncReply(Confidential, frozen=True):
     manifests: dict[str, Whole]  # channel -> newest version
     server_ms: Whole
     min_delay_s: Whole
-    quarantined: Whole
+    quarantined: Whole  # entries of this till that wait for a person's decision
+    down_signature: bytes = b""  # under the heads of `down`, for an echo; empty where nothing moved
 
 
 class Refusal(msgspec.Struct, array_like=True, frozen=True):
-    """The body of a 4xx: a word for the program, an English sentence for the log, the server's cursor."""
+    """The body of a 4xx: a word for the program, an English sentence for the log, the server's cursor.
+
+    With TIMELINE: the new life of the centre, what it still knows of the till's downlinks (bucket ->
+    gseq), and how far it has each life of the till's log (epoch -> next seq).
+    """
 
     code: str
     detail: str
     next_seq: Whole = 0
+    timeline: Whole = 0
+    down: dict[Bucket, Whole] = {}
+    epochs: dict[Whole, Whole] = {}
+
+
+class ClaimRequest(Confidential, frozen=True):
+    """Points are wanted now: `want` hundredths of an account. The same id is the same claim for 30 days."""
+
+    v: int
+    claim_id: Session
+    account: Account
+    want: Whole
+    down: Whole  # of the account's downlink: the last message applied
+
+
+class ClaimReply(Confidential, frozen=True):
+    """`granted` of the claim so far; `asking`: more was asked back from another shop, ask again.
+
+    `down` is the account's downlink from the till's cursor on, the grants of this claim among it.
+    """
+
+    claim_id: Session
+    granted: Whole
+    asking: bool
+    timeline: Whole
+    server_ms: Whole
+    down: tuple[DownItem, ...]
+    down_signature: bytes
+    signature: bytes
+
+
+class RestoreRequest(Confidential, frozen=True):
+    """This till was restored from a backup: its log ends at (epoch, seq, head). One id, one restore."""
+
+    v: int
+    restore_id: Session
+    epoch: Whole
+    seq: Whole
+    head: bytes
+    signature: bytes
+
+
+class RestoreReply(Confidential, frozen=True):
+    """The till's next life. `log_to`: the last entry that the centre has of the one that ended."""
+
+    epoch: Whole
+    session: Session
+    timeline: Whole
+    log_to: Whole
+    down: dict[Bucket, tuple[Whole, bytes]]
+    server_ms: Whole
+    signature: bytes
+
+
+class LogReply(Confidential, frozen=True):
+    """A stretch of a till's own log as the centre has it, in the form of a batch."""
+
+    epoch: Whole
+    first_seq: Whole
+    entries: tuple[list[Any], ...]
+    receipts: tuple[tuple[int, bytes], ...]
+    more: bool
+
+
+class HandoverRequest(Confidential, frozen=True):
+    """A till of the store wants points that its hub holds, for one receipt (§5.5). Signed by the till."""
+
+    v: int
+    till: str
+    epoch: Whole
+    receipt: str
+    account: Account
+    want: Whole
+    signature: bytes
+
+
+class HandoverReply(Confidential, frozen=True):
+    """The hub's HANDOVER entry, signed by the hub; empty where it has nothing to give."""
+
+    body: bytes
+    signature: bytes
+
+
+class EventsReply(msgspec.Struct, array_like=True, frozen=True):
+    """The end of a long poll: is there something for the till to sync for?"""
+
+    sync: bool
+    server_ms: Whole
+
+
+class ReceiptReply(Confidential, frozen=True):
+    """A sale that another till made, for a return: its entry and receipt, and what was returned since."""
+
+    entry: bytes
+    document: bytes
+    returns: tuple[tuple[bytes, bytes], ...]  # (entry, document) of each RETURN_GOODS or VOID
 
 
 class LookupRequest(Confidential, frozen=True):
@@ -158,6 +279,7 @@ class Member(msgspec.Struct, array_like=True, frozen=True):
     balance: Signed = 0  # hundredths, everywhere, at `as_of_ms`
     as_of_ms: Whole = 0
     included_seq: Whole = 0  # of the asking till's current epoch
+    home: str | None = None  # the till where this account's points are kept, if it has a home
 
 
 class LookupReply(msgspec.Struct, array_like=True, frozen=True):
@@ -186,6 +308,9 @@ def sync_signing_bytes(till: str, request: SyncRequest) -> bytes:
             request.prev,
             request.head,
             sorted(request.down.items()),
+            request.timeline,
+            request.adopting,
+            hashlib.sha256(_encode(request.echo)).digest(),
         )
     )
 
@@ -211,6 +336,62 @@ def reply_signing_bytes(till: str, request: SyncRequest, reply: SyncReply) -> by
             reply.server_ms,
         )
     )
+
+
+def down_signing_bytes(till: str, timeline: int, items: Sequence[DownItem]) -> bytes:
+    """What the centre signs of the messages it sends down in one reply: the head of each downlink."""
+    heads = {item.bucket: (item.gseq, item.h) for item in items}
+    return b"kopilka-down-1\0" + _encode((till, timeline, sorted(heads.items())))
+
+
+_DownStatement = tuple[str, int, list[tuple[int, tuple[int, bytes]]]]
+
+
+def read_down_statement(statement: bytes) -> tuple[str, int, dict[int, tuple[int, bytes]]]:
+    """(till, timeline, bucket -> (gseq, h)) of `down_signing_bytes`. Raises WireError."""
+    prefix, _, rest = statement.partition(b"\0")
+    try:
+        till, timeline, heads = msgspec.msgpack.decode(
+            rest, type=tuple[str, int, list[tuple[int, tuple[int, bytes]]]]
+        )
+    except UNREADABLE as error:
+        raise WireError("not a statement of a downlink") from error
+    if prefix != b"kopilka-down-1":
+        raise WireError("not a statement of a downlink")
+    return till, timeline, dict(heads)
+
+
+def claim_signing_bytes(till: str, reply: ClaimReply) -> bytes:
+    """What the centre signs of the answer to a claim, beside the downlink in it."""
+    return b"kopilka-claim-1\0" + _encode(
+        (till, reply.claim_id, reply.granted, reply.asking, reply.timeline, reply.server_ms)
+    )
+
+
+def restore_signing_bytes(till: str, request: RestoreRequest) -> bytes:
+    """What a restored till signs."""
+    return b"kopilka-restore-1\0" + _encode(
+        (till, request.restore_id, request.epoch, request.seq, request.head)
+    )
+
+
+def restored_signing_bytes(till: str, request: RestoreRequest, reply: RestoreReply) -> bytes:
+    """What the centre answers it."""
+    return b"kopilka-restored-1\0" + _encode(
+        (till, request.restore_id, reply.epoch, reply.session, reply.timeline, sorted(reply.down.items()))
+    )
+
+
+def handover_signing_bytes(request: HandoverRequest) -> bytes:
+    """What the asking till signs."""
+    return b"kopilka-ask-1\0" + _encode(
+        (request.till, request.epoch, request.receipt, request.account, request.want)
+    )
+
+
+def handed_signing_bytes(body: bytes) -> bytes:
+    """What the hub signs: the canonical bytes of its HANDOVER."""
+    return b"kopilka-handed-1\0" + body
 
 
 def down_genesis(till: str, bucket: int, timeline: int) -> bytes:

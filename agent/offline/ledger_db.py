@@ -22,28 +22,33 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from agent.offline import files
 from loyalty import ledger
 from loyalty.decoding import UNREADABLE
-from loyalty.ledger import Entry, LedgerError, LotTerms, Spent
+from loyalty.ledger import Entry, LedgerError, LotTerms, Posting
+from loyalty.protocol.till import Held
 from loyalty.sale import Offer
 from loyalty.texts import N_, Text
-from loyalty.wire import DownItem, EnrollReply
+from loyalty.wire import EnrollReply, down_genesis
 
 log = logging.getLogger(__name__)
 
 OFFER_VERSION = b"\x01"
 BATCH_BYTES = 4 * 1024 * 1024  # of entries and receipts: a quarter of what a message may be
-UNREADABLE_KIND = "?"  # a message of the centre in a form of later days
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
 ENROLLED_ALREADY = N_("this till is enrolled already; a new till needs an empty state directory")
+RESTORING = N_(
+    "this till was restored from a backup and the centre has not heard of it; connect it once, until then"
+    " sell without cards"
+)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_offer = msgspec.msgpack.Decoder(Offer).decode
 
@@ -84,6 +89,7 @@ class Uplink:
     server_ms: int
     synced_s: int | None
     retry_attempt: int
+    restore_id: str | None = None  # restored from a backup, and the centre has not heard of it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,7 @@ class Batch:
     """Entries from the server's cursor on, as the sync machine sends them."""
 
     uplink: Uplink
+    epoch: int
     first_seq: int
     prev: bytes
     bodies: tuple[bytes, ...]
@@ -179,8 +186,8 @@ class Reader:
     def uplink(self) -> Uplink:
         """Where the till stands with the centre. Raises LedgerFault before enrolment."""
         row = self._db.execute(
-            "SELECT epoch, timeline, session, acked_seq, durable_seq, server_ms, synced_s, retry_attempt"
-            " FROM uplink"
+            "SELECT epoch, timeline, session, acked_seq, durable_seq, server_ms, synced_s, retry_attempt,"
+            " restore_id FROM uplink"
         ).fetchone()
         if row is None:
             raise LedgerFault(NOT_ENROLLED)
@@ -205,20 +212,26 @@ class Reader:
     def pending(self) -> tuple[int, int | None]:
         """How many entries the centre has not yet committed, and the oldest one's time (UTC seconds)."""
         row = self._db.execute(
-            "SELECT count(*), min(at_s) FROM entry, uplink"
-            " WHERE entry.epoch = uplink.epoch AND entry.seq > uplink.acked_seq"
+            "SELECT count(*), min(at_s) FROM entry JOIN uplink LEFT JOIN past_epoch USING (epoch)"
+            " WHERE entry.seq > CASE WHEN entry.epoch = uplink.epoch THEN uplink.acked_seq"
+            " ELSE past_epoch.acked_seq END"
         ).fetchone()
         return (row[0], row[1])
 
-    def batch(self, till: str, limit: int) -> Batch:
+    def batch(self, till: str, limit: int, has: Mapping[int, int] | None = None) -> Batch:
         """Entries after the acknowledged one with their documents, in one snapshot.
+
+        `has` (epoch -> next seq): a restored centre says how far it has this log; what was acknowledged
+        does not count then.
 
         At most `limit` of them and, beyond the first, no more than BATCH_BYTES.
         """
         self._db.execute("BEGIN")
         try:
             uplink = self.uplink()
-            epoch, after = uplink.epoch, uplink.acked_seq
+            epoch, after = (
+                self._to_tell(uplink) if has is None else (uplink.epoch, has.get(uplink.epoch, 1) - 1)
+            )
             rows = self._db.execute(
                 "SELECT e.seq, e.body, d.body FROM entry e LEFT JOIN document d USING (epoch, seq)"
                 " WHERE e.epoch = ? AND e.seq > ? ORDER BY e.seq LIMIT ?",
@@ -234,17 +247,29 @@ class Reader:
                 bodies.append(body)
                 documents += [(seq, document)] if document is not None else []
             more = self.head(epoch, till)[0] > after + len(bodies)
-            down = dict(self._db.execute("SELECT bucket, gseq FROM down_cursor").fetchall())
+            down = dict(
+                self._db.execute(
+                    "SELECT bucket, gseq FROM down_cursor WHERE timeline = ?", (uplink.timeline,)
+                ).fetchall()
+            )
             prev = self.hash_at(epoch, after, till)
         finally:
             self._db.execute("COMMIT")
-        return Batch(uplink, after + 1, prev, tuple(bodies), tuple(documents), more, down)
+        return Batch(uplink, epoch, after + 1, prev, tuple(bodies), tuple(documents), more, down)
+
+    def _to_tell(self, uplink: Uplink) -> tuple[int, int]:
+        """(epoch, seq): the life whose log is told now, the oldest first, and how far the centre has it."""
+        row = self._db.execute(
+            "SELECT epoch, acked_seq FROM past_epoch p WHERE acked_seq <"
+            " (SELECT max(seq) FROM entry e WHERE e.epoch = p.epoch) ORDER BY epoch LIMIT 1"
+        ).fetchone()
+        return (row[0], row[1]) if row else (uplink.epoch, uplink.acked_seq)
 
     def down_head(self, bucket: int, till: str, timeline: int) -> tuple[int, bytes]:
         """(gseq, hash) of the newest applied message of one downlink."""
-        from loyalty.wire import down_genesis
-
-        row = self._db.execute("SELECT gseq, h FROM down_cursor WHERE bucket = ?", (bucket,)).fetchone()
+        row = self._db.execute(
+            "SELECT gseq, h FROM down_cursor WHERE timeline = ? AND bucket = ?", (timeline, bucket)
+        ).fetchone()
         return (row[0], row[1]) if row else (0, down_genesis(till, bucket, timeline))
 
     def down_stopped(self) -> str | None:
@@ -254,6 +279,21 @@ class Reader:
         ).fetchone()
         return row[0] if row else None
 
+    def owner(self, account: int) -> int:
+        """Whose points an account's are today (LINK, MERGE): mostly its own."""
+        row = self._db.execute("SELECT owner FROM alias WHERE account = ?", (account,)).fetchone()
+        return int(row[0]) if row else account
+
+    def held(self, account: int) -> list[Held]:
+        """What this till holds of an account, with what of it is promised (loyalty/protocol/till.py)."""
+        rows = self._db.execute(
+            "SELECT p.lot, p.points, coalesce((SELECT sum(h.points) FROM hold_parcel h"
+            "   WHERE h.account = p.account AND h.lot = p.lot), 0), p.active_from, p.expires_at, p.rule"
+            " FROM parcel p WHERE p.account = ? AND p.points > 0 ORDER BY p.lot",
+            (self.owner(account),),
+        )
+        return [Held(lot, points, promised, LotTerms(*terms)) for lot, points, promised, *terms in rows]
+
     def parcels(self, account: int, but_for: str = "") -> list[Parcel]:
         """What this till may promise of an account's points: parcels less the holds of other sales."""
         rows = self._db.execute(
@@ -261,7 +301,7 @@ class Reader:
             "   WHERE h.account = p.account AND h.lot = p.lot AND h.sale_id <> ?), 0) AS left_points,"
             " p.active_from, p.expires_at, p.rule"
             " FROM parcel p WHERE p.account = ? ORDER BY p.lot",
-            (but_for, account),
+            (but_for, self.owner(account)),
         ).fetchall()
         return [Parcel(*row) for row in rows if row[1] > 0]
 
@@ -269,7 +309,7 @@ class Reader:
         """A lot that this till has ever held, with its terms and what is left of it here."""
         row = self._db.execute(
             "SELECT lot, points, active_from, expires_at, rule FROM parcel WHERE account = ? AND lot = ?",
-            (account, lot),
+            (self.owner(account), lot),
         ).fetchone()
         return Parcel(*row) if row else None
 
@@ -308,13 +348,14 @@ class Reader:
 
     def corrected(self, entry_id: str) -> bool:
         """Is there an entry that takes this one back?"""
-        row = self._db.execute("SELECT 1 FROM entry WHERE ref = ? AND kind = 'VOID'", (entry_id,)).fetchone()
-        return row is not None
+        return self.answers(entry_id, "VOID")
 
     def own_change(self, account: int, epoch: int, after_seq: int) -> int:
         """By how much this till's own entries after `after_seq` changed an account's balance (hundredths)."""
         rows = self._db.execute(
-            "SELECT body FROM entry WHERE account = ? AND epoch = ? AND seq > ?", (account, epoch, after_seq)
+            "SELECT body FROM entry WHERE epoch = ? AND seq > ? AND"
+            " (account = ? OR account IN (SELECT account FROM alias WHERE owner = ?))",
+            (epoch, after_seq, account, account),
         ).fetchall()
         return sum(
             posting.points
@@ -322,6 +363,26 @@ class Reader:
             for posting in _parse_entry(body).postings
             if ledger.is_balance(posting.account)
         )
+
+    def standing(self, account: int) -> tuple[bool | None, int]:
+        """Is the account at home here (None: never heard), and when was it served last (UTC seconds)?"""
+        row = self._db.execute(
+            "SELECT home, touched_s FROM standing WHERE account = ?", (account,)
+        ).fetchone()
+        return (None if row[0] is None else bool(row[0]), row[1]) if row else (None, 0)
+
+    def answers(self, entry_id: str, kind: str) -> bool:
+        """Is there an entry of ours of this kind that answers another one?"""
+        return self.entry_with_ref(entry_id, kind) is not None
+
+    def entry_with_ref(self, ref: str, kind: str) -> bytes | None:
+        """The canonical bytes of our entry of this kind with this `ref`."""
+        row = self._db.execute("SELECT body FROM entry WHERE ref = ? AND kind = ?", (ref, kind)).fetchone()
+        return row[0] if row else None
+
+    def execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """One statement, for offline/heard.py."""
+        return self._db.execute(sql, values)
 
     def print_outcome(self, epoch: int, seq: int) -> str | None:
         """How the latest attempt to print this entry's slip ended; None = never noted."""
@@ -363,6 +424,8 @@ class Reader:
             if digest != _parse_entry(body).document_sha256:
                 raise LedgerFault(N_("the receipt of entry {id} is not the one that was sold", id=ident))
         uplink = self.uplink()
+        if uplink.restore_id is not None:
+            return count  # what the backup lacks comes back from the centre
         newest = max(self.head(uplink.epoch, till)[0], self._chain_start(till, uplink.epoch)[0])
         if newest < uplink.acked_seq:
             raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{uplink.epoch}-{newest + 1}"))
@@ -422,7 +485,7 @@ class LedgerDb(Reader):
         return LedgerFault(N_("{path}: {why}", path=self.path, why=error))
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         try:
             with files.transaction(self._db):
                 yield
@@ -438,7 +501,7 @@ class LedgerDb(Reader):
         if self.identity() is not None:
             raise LedgerFault(ENROLLED_ALREADY)
         keys = json.dumps({name: key.hex() for name, key in reply.channel_keys.items()})
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "INSERT INTO identity VALUES (1, ?, ?, ?, ?, ?, ?)",
                 (reply.till, reply.store, server_url, reply.reply_key, keys, reply.keyset_version),
@@ -446,6 +509,10 @@ class LedgerDb(Reader):
             self._db.execute(
                 "INSERT INTO uplink (one, epoch, timeline, session, server_ms) VALUES (1, ?, ?, ?, ?)",
                 (reply.epoch, reply.timeline, reply.session, reply.server_ms),
+            )
+            self._db.executemany(
+                "INSERT INTO down_cursor VALUES (?, ?, ?, ?, NULL)",
+                [(reply.timeline, bucket, gseq, h) for bucket, (gseq, h) in reply.down.items()],
             )
 
     # -- one sale
@@ -467,36 +534,70 @@ class LedgerDb(Reader):
         `build` makes the entry (and the document's bytes) for the place it will
         have; `answer` makes the JSON that the asker gets now and at every repeat.
         """
-        with self._transaction():
-            epoch = self.uplink().epoch
-            last, head = self.head(epoch, till)
-            entry, document = build(Place(till, epoch, last + 1))
-            body = ledger.canonical(entry)
-            digest = hashlib.sha256(document).digest() if document is not None else None
-            if (entry.epoch, entry.seq, entry.document_sha256) != (epoch, last + 1, digest):
-                raise LedgerFault(N_("entry {id} was not made for its place and receipt", id=entry.id))
-            written = Written(entry, ledger.link(head, body))
-            self._db.execute(
-                "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (epoch, entry.seq, entry.at_s, entry.kind, entry.account, entry.ref, body, written.head),
-            )
-            if document is not None:
-                self._db.execute(
-                    "INSERT INTO document VALUES (?, ?, ?, ?)", (epoch, entry.seq, sale_id, document)
-                )
+        with self.transaction():
+            written = self.write(till, build, sale_id=sale_id)
             self._release(sale_id)
-            self._move_parcels(till, entry)
+            self._move_parcels(till, written.entry)
             said = answer(written)
             self._db.execute(
                 "INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (sale_id, verb, body_sha256, at_s, said)
             )
             if print_waived:
-                self._note_print(epoch, entry.seq, at_s, "waived")
+                self._note_print(written.entry.epoch, written.entry.seq, at_s, "waived")
         return written, said
+
+    def write(
+        self, till: str, build: Callable[[Place], tuple[Entry, bytes | None]], *, sale_id: str | None = None
+    ) -> Written:
+        """Append one entry with its document. Inside a transaction; parcels are moved by the caller."""
+        uplink = self.uplink()
+        if uplink.restore_id is not None:
+            raise LedgerFault(RESTORING)
+        epoch = uplink.epoch
+        last, head = self.head(epoch, till)
+        entry, document = build(Place(till, epoch, last + 1))
+        body = ledger.canonical(entry)
+        digest = hashlib.sha256(document).digest() if document is not None else None
+        if (entry.epoch, entry.seq, entry.document_sha256) != (epoch, last + 1, digest):
+            raise LedgerFault(N_("entry {id} was not made for its place and receipt", id=entry.id))
+        written = Written(entry, ledger.link(head, body))
+        self.insert_entry(entry, body, written.head, document, sale_id)
+        if entry.account is not None:
+            self.touch(self.owner(entry.account), entry.at_s)
+        return written
+
+    def insert_entry(
+        self, entry: Entry, body: bytes, head: bytes, document: bytes | None, sale_id: str | None = None
+    ) -> None:
+        """The rows of one entry. Inside a transaction."""
+        self._db.execute(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (entry.epoch, entry.seq, entry.at_s, entry.kind, entry.account, entry.ref, body, head),
+        )
+        if document is not None:
+            self._db.execute(
+                "INSERT INTO document VALUES (?, ?, ?, ?)",
+                (entry.epoch, entry.seq, sale_id or entry.id, document),
+            )
+
+    def touch(self, account: int, now_s: int) -> None:
+        """The account was served here. Inside a transaction."""
+        self._db.execute(
+            "INSERT INTO standing VALUES (?, ?, NULL) ON CONFLICT (account)"
+            " DO UPDATE SET touched_s = max(touched_s, excluded.touched_s)",
+            (account, now_s),
+        )
+
+    def note_home(self, account: int, home: bool, now_s: int) -> None:
+        """Is this till where the account's points are kept? Written when it changes."""
+        if self.standing(account)[0] is not home:
+            with self.transaction():
+                self.touch(account, now_s)
+                self._db.execute("UPDATE standing SET home = ? WHERE account = ?", (home, account))
 
     def remember(self, sale_id: str, verb: str, body_sha256: bytes, at_s: int, answer: bytes) -> None:
         """Keep an answer that wrote no entry, so that the same question gets it again."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (sale_id, verb, body_sha256, at_s, answer)
             )
@@ -508,7 +609,7 @@ class LedgerDb(Reader):
         """
         offer = hold.offer
         account = offer.customer.account if offer.customer else None
-        with self._transaction():
+        with self.transaction():
             self._release(hold.sale_id)
             self._db.execute(
                 "INSERT INTO hold VALUES (?, ?, ?, ?, ?, ?)",
@@ -536,7 +637,7 @@ class LedgerDb(Reader):
 
     def release_hold(self, sale_id: str) -> None:
         """The sale's parcels may be promised to others again."""
-        with self._transaction():
+        with self.transaction():
             self._release(sale_id)
 
     def _release(self, sale_id: str) -> None:
@@ -546,7 +647,7 @@ class LedgerDb(Reader):
     def note_print(self, epoch: int, seq: int, at_s: int, outcome: str) -> None:
         """Remember how an attempt to print ended; without room for it the slip is offered once more."""
         try:
-            with self._transaction():
+            with self.transaction():
                 self._note_print(epoch, seq, at_s, outcome)
         except DiskFull as error:
             log.warning("how the slip of entry %d-%d was printed is not noted: %s", epoch, seq, error)
@@ -558,116 +659,76 @@ class LedgerDb(Reader):
         )
 
     def _move_parcels(self, till: str, entry: Entry) -> None:
-        """Apply what `entry` moves into and out of this till's parcels."""
+        """Apply what an entry of our own moves into and out of this till's parcels."""
         here = ledger.parcel(till)
         terms = {posting.lot: posting.terms for posting in entry.postings if posting.terms}
         for posting in entry.postings:
             if posting.account != here or entry.account is None:
                 continue
+            owner = self.owner(entry.account)
             if posting.points < 0:
-                self._take(entry, posting.lot, -posting.points)
+                self._take(entry, owner, posting.lot, -posting.points)
             else:
-                self._put(entry, Spent(posting.lot, posting.points), terms.get(posting.lot))
+                self.put(owner, posting.lot, posting.points, terms.get(posting.lot), why=entry.id)
 
-    def _take(self, entry: Entry, lot: str, points: int) -> None:
+    def _take(self, entry: Entry, owner: int, lot: str, points: int) -> None:
         changed = self._db.execute(
             "UPDATE parcel SET points = points - ? WHERE account = ? AND lot = ? AND points >= ?",
-            (points, entry.account, lot, points),
+            (points, owner, lot, points),
         ).rowcount
         if changed != 1:
             raise LedgerFault(
                 N_("entry {id} spends points of lot {lot} that this till does not hold", id=entry.id, lot=lot)
             )
 
-    def _put(self, entry: Entry, piece: Spent, terms: LotTerms | None) -> None:
+    def put(self, owner: int, lot: str, points: int, terms: LotTerms | None, *, why: str) -> None:
+        """More of a lot is here to be spent. Inside a transaction."""
         known = self._db.execute(
-            "UPDATE parcel SET points = points + ? WHERE account = ? AND lot = ?",
-            (piece.points, entry.account, piece.lot),
+            "UPDATE parcel SET points = points + ? WHERE account = ? AND lot = ?", (points, owner, lot)
         ).rowcount
         if known:
             return
         if terms is None:
-            raise LedgerFault(N_("entry {id} brings lot {lot} without its terms", id=entry.id, lot=piece.lot))
+            raise LedgerFault(N_("entry {id} brings lot {lot} without its terms", id=why, lot=lot))
         self._db.execute(
             "INSERT INTO parcel VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.account, piece.lot, piece.points, terms.active_from, terms.expires_at, terms.rule),
+            (owner, lot, points, terms.active_from, terms.expires_at, terms.rule),
         )
 
-    # -- sync
+    def write_moving(
+        self,
+        till: str,
+        kind: str,
+        account: int | None,
+        postings: tuple[Posting, ...],
+        *,
+        now_s: int,
+        ref: str | None = None,
+        document: bytes | None = None,
+    ) -> Written:
+        """Write an entry that is about no sale (RELEASE, HANDOVER). Inside a transaction."""
+        digest = hashlib.sha256(document).digest() if document is not None else None
 
-    def synced(
-        self, till: str, *, uplink: Uplink, next_seq: int, down: tuple[DownItem, ...], now_s: int
-    ) -> int:
-        """Apply a verified reply: cursors, session, and the downlink in order. How many grants came in.
+        def build(place: Place) -> tuple[Entry, bytes | None]:
+            return (
+                Entry(place.till, place.epoch, place.seq, now_s, kind, account, postings, digest, ref),
+                document,
+            )
 
-        A message already applied changes nothing. An unknown kind stops its bucket there: what comes
-        behind it waits, the other buckets, selling and earning go on (ledger-sync.md §5.8). Raises
-        LedgerFault for a message out of order or one that cannot be booked; then nothing was applied.
-        """
-        applied = 0
-        with self._transaction():
-            self._db.execute(
-                "UPDATE uplink SET timeline = ?, session = ?, acked_seq = max(acked_seq, ?),"
-                " durable_seq = max(durable_seq, ?), server_ms = max(server_ms, ?), synced_s = ?,"
-                " retry_attempt = 0",
-                (
-                    uplink.timeline,
-                    uplink.session,
-                    next_seq - 1,
-                    uplink.durable_seq,
-                    uplink.server_ms,
-                    now_s,
-                ),
-            )
-            stopped: set[int] = set()
-            for item in down:
-                if item.bucket not in stopped:
-                    new = self._apply_down(till, uplink.timeline, item)
-                    applied += new or 0
-                    stopped |= {item.bucket} if new is None else set()
-        return applied
+        written = self.write(till, build)
+        self._move_parcels(till, written.entry)
+        return written
 
-    def _apply_down(self, till: str, timeline: int, item: DownItem) -> int | None:
-        """1 = applied, 0 = known already, None = this bucket stops here until the agent is updated."""
-        gseq, head = self.down_head(item.bucket, till, timeline)
-        if item.gseq <= gseq:
-            return 0
-        if item.gseq != gseq + 1 or ledger.link(head, item.body) != item.h:
-            raise LedgerFault(
-                N_(
-                    "message {gseq} of downlink {bucket} does not follow message {last}",
-                    gseq=item.gseq,
-                    bucket=item.bucket,
-                    last=gseq,
-                )
-            )
-        entry = _known_grant(item.body)
-        if isinstance(entry, str):
-            self._db.execute(
-                "INSERT INTO down_cursor VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (bucket) DO UPDATE SET stopped_by = excluded.stopped_by",
-                (item.bucket, gseq, head, entry),
-            )
-            return None
-        self._db.execute(
-            "INSERT INTO downlink VALUES (?, ?, ?, ?)", (item.bucket, item.gseq, item.body, item.h)
-        )
-        self._db.execute(
-            "INSERT INTO down_cursor VALUES (?, ?, ?, NULL) ON CONFLICT (bucket)"
-            " DO UPDATE SET gseq = excluded.gseq, h = excluded.h, stopped_by = NULL",
-            (item.bucket, item.gseq, item.h),
-        )
-        self._move_parcels(till, entry)
-        return 1
+    # -- sync (what is heard from the centre: offline/heard.py)
 
     def note_retry(self, attempt: int) -> None:
         """Keep the back-off over a restart; without room for it a restarted till is only less patient."""
-        with suppress(DiskFull), self._transaction():
+        with suppress(DiskFull), self.transaction():
             self._db.execute("UPDATE uplink SET retry_attempt = ?", (attempt,))
 
     def note_channel(self, channel: str, version: int, manifest_sha256: str, now_s: int) -> None:
         """A new version is noted here before snapshot.db's pointer moves; versions never fall."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "INSERT INTO channel VALUES (?, ?, ?, ?) ON CONFLICT (channel) DO UPDATE SET"
                 " version = excluded.version, manifest_sha256 = excluded.manifest_sha256,"
@@ -686,15 +747,6 @@ def _parse_entry(body: bytes) -> Entry:
         return ledger.parse(body)
     except LedgerError as error:
         raise LedgerFault(N_("an entry on this disk cannot be read: {why}", why=error)) from error
-
-
-def _known_grant(body: bytes) -> Entry | str:
-    """The GRANT in a message of the downlink; else the word for what this program does not know."""
-    try:
-        entry = ledger.parse(body)
-    except LedgerError:
-        return UNREADABLE_KIND
-    return entry if entry.kind == "GRANT" else entry.kind
 
 
 def _parse_offer(body: bytes) -> Offer:

@@ -32,18 +32,24 @@ import requests
 import urllib3.exceptions
 
 from agent.sync import machine
-from agent.sync.machine import Apply, BatchToSend, SyncMachine
+from agent.sync.machine import Adoption, Apply, ApplyRestore, BatchToSend, StoreLog, SyncMachine
 from loyalty import wire
 from loyalty.manifest import FILE_MAX_BYTES, MANIFEST_MAX_BYTES
 from loyalty.wire import (
     CONTENT_TYPE,
+    ClaimReply,
+    ClaimRequest,
     EnrollReply,
     EnrollRequest,
+    EventsReply,
+    LogReply,
     LookupReply,
     LookupRequest,
     ManifestReply,
     Member,
     Refusal,
+    RestoreReply,
+    RestoreRequest,
     SyncReply,
     SyncRequest,
     WireError,
@@ -54,6 +60,7 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 3.0
 SYNC_TIMEOUT_S = 30.0  # without a byte
 ANSWER_TIMEOUT_S = 300.0  # for the whole of an answer, such as a large catalogue on a thin line
+EVENTS_TIMEOUT_S = 40.0  # longer than the centre holds a long poll
 LOOKUP_TIMEOUT_S = 0.9  # of the one second a quote may wait; for all of it
 ASKED_MAX = 64
 CHUNK_BYTES = 64 * 1024
@@ -98,6 +105,25 @@ class Centre:
     def sync(self, request: SyncRequest) -> SyncReply:
         """Send a batch, get the downlink."""
         return self._call("POST", f"/v1/tills/{self._till}/sync", SyncReply, request)
+
+    def restore(self, request: RestoreRequest) -> RestoreReply:
+        """Ask for the next life of a till that was restored from a backup."""
+        return self._call("POST", f"/v1/tills/{self._till}/restore", RestoreReply, request)
+
+    def log(self, epoch: int, first_seq: int, session: str) -> LogReply:
+        """A stretch of this till's own log."""
+        path = f"/v1/tills/{self._till}/log?epoch={epoch}&from={first_seq}"
+        return self._call("GET", path, LogReply, session=session)
+
+    def claim(self, request: ClaimRequest, session: str) -> ClaimReply:
+        """Ask for points now. Within LOOKUP_TIMEOUT_S."""
+        path = f"/v1/tills/{self._till}/claim"
+        return self._call("POST", path, ClaimReply, request, session=session, timeout_s=LOOKUP_TIMEOUT_S)
+
+    def events(self, heard: int, session: str) -> EventsReply:
+        """Wait until the centre has something to say, or has nothing for a while."""
+        path = f"/v1/tills/{self._till}/events?heard={heard}"
+        return self._call("GET", path, EventsReply, session=session, timeout_s=EVENTS_TIMEOUT_S)
 
     def lookup(self, card_key: int, session: str) -> Member | None:
         """Whose card is this? Within LOOKUP_TIMEOUT_S."""
@@ -187,10 +213,10 @@ def _retry_after_s(headers: Mapping[str, str]) -> int | None:
 class Desk(Protocol):
     """What the sync thread asks of the till's thread; each call returns when it has been done there."""
 
-    def load_batch(self, limit: int) -> BatchToSend:
+    def load_batch(self, limit: int, adopt: Adoption | None) -> BatchToSend:
         """What there is to send."""
 
-    def apply(self, effect: Apply) -> int:
+    def apply(self, effect: Apply | ApplyRestore | StoreLog) -> int:
         """Store a verified reply; how many messages of the downlink were new."""
 
     def note_retry(self, attempt: int) -> None:
@@ -287,16 +313,18 @@ class SyncThread:
         following: list[machine.Effect] = []
         for effect in effects:
             match effect:
-                case machine.LoadBatch(limit):
-                    batch = self._desk.load_batch(limit)
+                case machine.LoadBatch(limit, adopt):
+                    batch = self._desk.load_batch(limit, adopt)
                     self.session = batch.session
                     following += self._machine.step(machine.BatchLoaded(batch))
-                case machine.PostSync(request):
-                    following += self._machine.step(self._post(request))
+                case machine.PostSync() | machine.PostRestore() | machine.FetchLog():
+                    following += self._machine.step(self._post(effect))
                 case Apply():
                     moved = self._desk.apply(effect)
                     self.session = effect.session
                     following += self._machine.step(machine.Applied(moved))
+                case ApplyRestore() | StoreLog():
+                    following += self._machine.step(machine.Applied(self._desk.apply(effect)))
                 case machine.Fetch(channels):
                     self._fetch(self._centre, channels, self.session)
                 case machine.NoteRetry(attempt):
@@ -310,9 +338,15 @@ class SyncThread:
                     following += self._machine.step(machine.Woken())
         return following
 
-    def _post(self, request: SyncRequest) -> machine.Event:
+    def _post(self, effect: machine.PostSync | machine.PostRestore | machine.FetchLog) -> machine.Event:
         try:
-            return machine.Replied(self._centre.sync(request))
+            match effect:
+                case machine.PostSync(batch):
+                    return machine.Replied(self._centre.sync(batch))
+                case machine.PostRestore(request):
+                    return machine.Restored(self._centre.restore(request))
+                case machine.FetchLog(epoch, first_seq):
+                    return machine.LogFetched(self._centre.log(epoch, first_seq, self.session))
         except CentreRefusal as error:
             return machine.Refused(error.status, error.refusal, error.retry_after_s)
         except LinkError as error:
@@ -340,7 +374,10 @@ class SyncThread:
 
 
 class LookupThread:
-    """Asks the centre whose card this is; one question at a time, each answered within a second."""
+    """Asks the centre what a counter waits for, whose card this is and may I have points; one question
+
+    at a time, each answered within a second.
+    """
 
     def __init__(
         self,
@@ -348,12 +385,14 @@ class LookupThread:
         session: Callable[[], str],
         answered: Callable[[int, Member | None], None],
         failed: Callable[[int], None],
+        claimed: Callable[[ClaimRequest, ClaimReply | None], None],
     ) -> None:
         self._centre = centre
         self._session = session
         self._answered = answered
         self._failed = failed
-        self._asked: queue.Queue[int | None] = queue.Queue(ASKED_MAX)
+        self._claimed = claimed
+        self._asked: queue.Queue[int | ClaimRequest | None] = queue.Queue(ASKED_MAX)
         self._thread = threading.Thread(target=self._run, name="lookup", daemon=True)
 
     def start(self) -> None:
@@ -372,10 +411,20 @@ class LookupThread:
         except queue.Full:
             self._failed(card_key)
 
+    def claim(self, request: ClaimRequest) -> None:
+        """Ask for points; the answer, or None, goes to `claimed`."""
+        try:
+            self._asked.put_nowait(request)
+        except queue.Full:
+            self._claimed(request, None)
+
     def _run(self) -> None:
         try:
-            while (card_key := self._asked.get()) is not None:
-                self._look_up(card_key)
+            while (asked := self._asked.get()) is not None:
+                if isinstance(asked, int):
+                    self._look_up(asked)
+                else:
+                    self._claim(asked)
         finally:
             self._centre.close()
 
@@ -388,3 +437,13 @@ class LookupThread:
         except Exception:
             log.exception("a card could not be looked up")
             self._failed(card_key)
+
+    def _claim(self, request: ClaimRequest) -> None:
+        reply: ClaimReply | None = None
+        try:
+            reply = self._centre.claim(request, self._session())
+        except (LinkError, CentreRefusal):
+            reply = None
+        except Exception:
+            log.exception("points could not be claimed")
+        self._claimed(request, reply)

@@ -16,6 +16,10 @@ The hands (client.py) carry requests; `Apply` is executed by the till's thread, 
 owns ledger.db; only then does the machine go on. So a crash at any point is either
 "did not happen" or "will be said again", and the centre has a word for a repeat.
 
+**Lives.** A till restored from a backup asks for its next life first (PostRestore) and fetches the end
+of the old one (FetchLog). A centre that was restored says TIMELINE; the till loads again from where
+that centre stands, and echoes what it has forgotten.
+
 **Rules.** One sync in flight. The cursor is the server's: after any doubt the machine
 forgets what it thought and loads again from what ledger.db says was acknowledged.
 Back-off is full jitter, 1 s … 10 min, and survives a restart; `min_delay_s` of the
@@ -33,7 +37,16 @@ from typing import TypeAlias
 import msgspec
 
 from loyalty import ledger, wire
-from loyalty.wire import DownItem, Refusal, SyncReply, SyncRequest
+from loyalty.wire import (
+    DownItem,
+    Echo,
+    LogReply,
+    Refusal,
+    RestoreReply,
+    RestoreRequest,
+    SyncReply,
+    SyncRequest,
+)
 
 BACKOFF_FIRST_MS = 1_000
 BACKOFF_MAX_MS = 600_000
@@ -55,6 +68,21 @@ class BatchToSend:
     status: dict[str, int | str]
     retry_attempt: int
     more: bool = False  # there are entries behind these
+    timeline: int = 0  # the life of the centre that this is said to
+    adopting: int = 0  # and the one that `down` is of, where the centre has begun another
+    echo: tuple[Echo, ...] = ()
+    restore: RestoreRequest | None = None  # before anything else: unsigned
+    missing_log: tuple[int, int] | None = None  # (epoch, first seq) that only the centre has
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What a restored centre said of itself: its life, and what it still has of ours."""
+
+    timeline: int
+    next_seq: int
+    down: dict[int, int]
+    epochs: dict[int, int]
 
 
 # ------------------------------------------------------------------------------ events
@@ -77,6 +105,20 @@ class Replied:
     """The centre took the batch."""
 
     reply: SyncReply
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The centre has opened this till's next life."""
+
+    reply: RestoreReply
+
+
+@dataclass(frozen=True, slots=True)
+class LogFetched:
+    """A stretch of our own log."""
+
+    reply: LogReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +151,19 @@ class Failed:
     reason: str
 
 
-Event: TypeAlias = Woken | BatchLoaded | Replied | Refused | Unreachable | Applied | Failed
+Event: TypeAlias = (
+    Woken | BatchLoaded | Replied | Restored | LogFetched | Refused | Unreachable | Applied | Failed
+)
 
 # ----------------------------------------------------------------------------- effects
 
 
 @dataclass(frozen=True, slots=True)
 class LoadBatch:
-    """Read at most `limit` entries after the acknowledged one."""
+    """Read at most `limit` entries after the acknowledged one; for a restored centre, what it lacks."""
 
     limit: int
+    adopt: Adoption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +174,47 @@ class PostSync:
 
 
 @dataclass(frozen=True, slots=True)
+class PostRestore:
+    """Ask for this till's next life (already signed); Restored, Refused or Unreachable follows."""
+
+    request: RestoreRequest
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLog:
+    """Ask for our own log from there; LogFetched, Refused or Unreachable follows."""
+
+    epoch: int
+    first_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRestore:
+    """For the till's thread: the next life, verified."""
+
+    reply: RestoreReply
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLog:
+    """For the till's thread: a stretch of our own log."""
+
+    reply: LogReply
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """For the till's thread: cursors, session and downlink of a reply that was verified."""
 
+    epoch: int  # of the log that it answers
     timeline: int
     session: str = field(repr=False)
     next_seq: int
     durable_seq: int
     server_ms: int
     down: tuple[DownItem, ...]
+    down_signature: bytes
+    epochs: dict[int, int] | None = None  # of a restored centre: how far it has each life of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +256,20 @@ class LinkDown:
     detail: str
 
 
-Effect: TypeAlias = LoadBatch | PostSync | Apply | Fetch | Sleep | NoteRetry | LinkUp | LinkDown
+Effect: TypeAlias = (
+    LoadBatch
+    | PostSync
+    | PostRestore
+    | FetchLog
+    | Apply
+    | ApplyRestore
+    | StoreLog
+    | Fetch
+    | Sleep
+    | NoteRetry
+    | LinkUp
+    | LinkDown
+)
 
 # A refusal that no retry mends soon: said as it is, tried again at the slowest pace.
 HARD = frozenset({wire.FORK, wire.EPOCH, wire.TIMELINE, "TOO_OLD"})
@@ -204,10 +294,12 @@ class SyncMachine:
         sign: Callable[[bytes], bytes],
         is_ours: Callable[[SyncRequest, SyncReply], bool],
         interval_s: int,
+        is_restored: Callable[[RestoreRequest, RestoreReply], bool] = lambda _request, _reply: False,
     ) -> None:
         self._till = till
         self._sign = sign
         self._is_ours = is_ours
+        self._is_restored = is_restored
         self.interval_s = interval_s
         self._stage = _Stage.IDLE
         self._limit = wire.BATCH_ENTRIES
@@ -215,6 +307,8 @@ class SyncMachine:
         self._request: SyncRequest | None = None  # the one in flight, or being applied
         self._reply: SyncReply | None = None  # verified, being applied
         self._more = False  # behind what is in flight
+        self._adopt: Adoption | None = None  # the centre has begun another life
+        self._restore: RestoreRequest | None = None
 
     def step(self, event: Event) -> list[Effect]:
         """What to do after `event`. An event that nobody waits for any more does nothing."""
@@ -225,6 +319,11 @@ class SyncMachine:
                 return self._send(batch)
             case (_Stage.POSTED, Replied(reply)):
                 return self._judge(reply)
+            case (_Stage.POSTED, Restored(reply)):
+                return self._judge_restored(reply)
+            case (_Stage.POSTED, LogFetched(reply)):
+                self._stage = _Stage.APPLYING
+                return [StoreLog(reply)]
             case (_Stage.POSTED, Refused() as refused):
                 return self._refused(refused)
             case (_Stage.POSTED, Unreachable(reason)):
@@ -236,11 +335,18 @@ class SyncMachine:
         return []
 
     def _load(self) -> LoadBatch:
-        self._stage, self._request, self._reply = _Stage.LOADING, None, None
-        return LoadBatch(self._limit)
+        self._stage, self._request, self._reply, self._restore = _Stage.LOADING, None, None, None
+        return LoadBatch(self._limit, self._adopt)
 
     def _send(self, batch: BatchToSend) -> list[Effect]:
         self._attempt = max(self._attempt, batch.retry_attempt)
+        self._stage = _Stage.POSTED
+        if batch.restore is not None:
+            signature = self._sign(wire.restore_signing_bytes(self._till, batch.restore))
+            self._restore = msgspec.structs.replace(batch.restore, signature=signature)
+            return [PostRestore(self._restore)]
+        if batch.missing_log is not None:
+            return [FetchLog(*batch.missing_log)]
         unsigned = SyncRequest(
             v=wire.WIRE_VERSION,
             epoch=batch.epoch,
@@ -254,11 +360,13 @@ class SyncMachine:
             down=batch.down,
             versions=batch.versions,
             status=batch.status,
+            timeline=batch.timeline,
+            adopting=batch.adopting,
+            echo=batch.echo,
         )
         self._more = batch.more
         signature = self._sign(wire.sync_signing_bytes(self._till, unsigned))
         self._request = msgspec.structs.replace(unsigned, signature=signature)
-        self._stage = _Stage.POSTED
         return [PostSync(self._request)]
 
     def _judge(self, reply: SyncReply) -> list[Effect]:
@@ -273,20 +381,31 @@ class SyncMachine:
         self._stage, self._reply = _Stage.APPLYING, reply
         return [
             Apply(
+                self._request.epoch,
                 reply.timeline,
                 reply.session,
                 reply.next_seq,
                 reply.durable_seq,
                 reply.server_ms,
                 reply.down,
+                reply.down_signature,
+                self._adopt.epochs if self._adopt else None,
             )
         ]
 
+    def _judge_restored(self, reply: RestoreReply) -> list[Effect]:
+        assert self._restore is not None
+        if not self._is_restored(self._restore, reply):
+            return self._back_off(NOT_TRUSTED, "the reply is not signed by this programme's centre")
+        self._stage = _Stage.APPLYING
+        return [ApplyRestore(reply)]
+
     def _go_on(self, moved: int) -> list[Effect]:
         request, reply = self._request, self._reply
-        assert request is not None
-        assert reply is not None
         self._attempt = 0
+        if request is None or reply is None:
+            return [LinkUp(), self._load()]  # a life has begun, or more of the old one is here
+        self._adopt = None
         newer = {
             channel: version
             for channel, version in reply.manifests.items()
@@ -306,10 +425,14 @@ class SyncMachine:
         return [*effects, self._rest(pause_ms, pause_ms, delay_s * 1000)]
 
     def _refused(self, event: Refused) -> list[Effect]:
-        assert self._request is not None
         code = event.refusal.code if event.refusal else f"http_{event.status}"
         detail = event.refusal.detail if event.refusal else f"the centre answered {event.status}"
-        sent = len(self._request.entries)
+        sent = len(self._request.entries) if self._request else 0
+        refusal = event.refusal
+        if code == wire.TIMELINE and refusal is not None and self._adopt is None:
+            self._adopt = Adoption(refusal.timeline, refusal.next_seq, refusal.down, refusal.epochs)
+            return [self._load()]
+        self._adopt = None
         if event.status == 413 and sent > 1:
             self._limit = sent // 2
             return [self._load()]
@@ -327,4 +450,5 @@ class SyncMachine:
 
     def _rest(self, low_ms: int, high_ms: int, deaf_ms: int) -> Sleep:
         self._stage, self._request, self._reply = _Stage.IDLE, None, None
+        self._restore = None
         return Sleep(low_ms, high_ms, deaf_ms)

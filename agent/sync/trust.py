@@ -12,7 +12,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from loyalty import manifest as judge
 from loyalty.manifest import Manifest, ManifestError
-from loyalty.wire import ManifestReply, SyncReply, SyncRequest, manifest_signing_bytes, reply_signing_bytes
+from loyalty.wire import (
+    ClaimReply,
+    ClaimRequest,
+    ManifestReply,
+    RestoreReply,
+    RestoreRequest,
+    SyncReply,
+    SyncRequest,
+    claim_signing_bytes,
+    down_signing_bytes,
+    manifest_signing_bytes,
+    reply_signing_bytes,
+    restored_signing_bytes,
+)
 
 
 def is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
@@ -30,8 +43,26 @@ def sign(private_key: Ed25519PrivateKey, message: bytes) -> bytes:
 
 
 def reply_is_ours(reply_key: bytes, till: str, request: SyncRequest, reply: SyncReply) -> bool:
-    """Is `reply` the centre's answer to exactly this request of this till?"""
-    return is_signed(reply_key, reply_signing_bytes(till, request, reply), reply.signature)
+    """Is `reply` the centre's answer to exactly this request of this till, and its word for the downlink?"""
+    statement = down_signing_bytes(till, reply.timeline, reply.down)
+    return is_signed(reply_key, reply_signing_bytes(till, request, reply), reply.signature) and (
+        not reply.down or is_signed(reply_key, statement, reply.down_signature)
+    )
+
+
+def claim_is_ours(reply_key: bytes, till: str, request: ClaimRequest, reply: ClaimReply) -> bool:
+    """Is `reply` the centre's answer to this claim, and its word for the downlink in it?"""
+    statement = down_signing_bytes(till, reply.timeline, reply.down)
+    return (
+        reply.claim_id == request.claim_id
+        and is_signed(reply_key, claim_signing_bytes(till, reply), reply.signature)
+        and (not reply.down or is_signed(reply_key, statement, reply.down_signature))
+    )
+
+
+def restored_is_ours(reply_key: bytes, till: str, request: RestoreRequest, reply: RestoreReply) -> bool:
+    """Is `reply` the centre's answer to this till's restore?"""
+    return is_signed(reply_key, restored_signing_bytes(till, request, reply), reply.signature)
 
 
 def open_manifest(reply: ManifestReply, keys: dict[str, bytes], channel: str, highest: int) -> Manifest:

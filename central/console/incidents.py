@@ -8,19 +8,25 @@ from datetime import datetime
 from django.utils.translation import gettext_noop
 
 from central import clock
+from central.intake import accept
 from central.intake.models import Incident
 from central.ledger import applier
+from central.members import registering
 from loyalty import wire
+from loyalty.protocol import centre as law
 
 SHOWN = 20
 
 WORDS = {
     wire.FORK: gettext_noop("Two machines say they are this till: find the copy and switch it off"),
-    applier.OVERSPENT: gettext_noop("Points were spent that the till did not hold; the account owes them"),
-    applier.FOREIGN: gettext_noop("The till took points that another one holds"),
-    applier.UNKNOWN_KIND: gettext_noop("An entry of an unknown kind; its points were booked"),
-    applier.UNKNOWN_MEMBER: gettext_noop("Points of an account that no member has"),
-    applier.UNKNOWN_POSTING: gettext_noop("An entry this version cannot book; update the centre"),
+    law.OVERSPENT: gettext_noop("Points were spent that the till did not hold; the account owes them"),
+    law.FOREIGN: gettext_noop("The till took points that another one holds"),
+    law.UNKNOWN_KIND: gettext_noop("An entry of an unknown kind; its points were booked"),
+    law.UNKNOWN_MEMBER: gettext_noop("Points of an account that no member has"),
+    law.UNKNOWN_POSTING: gettext_noop("An entry this version cannot book; update the centre"),
+    accept.LATE: gettext_noop("A till that was closed has sent entries; accept or reverse them"),
+    applier.BAD_PROOF: gettext_noop("Points were said to be handed over, and the word for it is not genuine"),
+    registering.SAME_NUMBER: gettext_noop("Two cards came to one provisional account; part them by hand"),
 }
 
 

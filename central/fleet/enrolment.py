@@ -14,12 +14,12 @@ from django.db import transaction
 
 from central import clock
 from central.errors import Trouble
-from central.fleet import sessions
+from central.fleet import lives, sessions
 from central.fleet.models import ID_PATTERN, Centre, EnrolmentCode, Store, Till, TillCursor
 from central.home import Home, public_bytes
 from central.ledger.models import FREE
 from central.rules import publishing, store_settings
-from loyalty import ledger, wire
+from loyalty import wire
 from loyalty.faults import did_you_mean
 from loyalty.texts import N_
 
@@ -92,11 +92,11 @@ def new_code(store_id: str, till_id: str | None) -> tuple[Till, str]:
     till, _ = Till.objects.get_or_create(id=till_id, defaults={"store": store, "created_ms": clock.now_ms()})
     if till.store_id != store.id:
         raise FleetError(N_("Till {till} belongs to store {store}.", till=till.id, store=till.store_id))
-    if till.epoch:
+    if till.epoch and till.closed_ms is None:
         raise FleetError(
             N_(
                 "Till {till} is enrolled already. Add a new till without --id; "
-                "a new disk for an old till is not supported by this version.",
+                "for a new disk of the old one run `kopilka-central till close {till}` first.",
                 till=till.id,
             )
         )
@@ -147,19 +147,15 @@ def enrol(request: wire.EnrollRequest) -> wire.EnrollReply:
         channel_keys=publishing.channel_keys(home),
         keyset_version=publishing.KEYSET_VERSION,
         server_ms=clock.now_ms(),
+        down=lives.downlinks(till),
     )
 
 
 def _accept(till: Till, request: wire.EnrollRequest) -> None:
     till.public_key = request.public_key
-    till.epoch += 1
     till.agent_version = "".join(c for c in request.agent_version[:VERSION_MAX_CHARS] if c.isprintable())
     till.enrolled_ms = clock.now_ms()
-    till.save()
-    genesis = ledger.genesis(till.id, till.epoch)
-    TillCursor.objects.update_or_create(
-        till=till, defaults={"next_seq": 1, "head": genesis, "last_prev": genesis, "last_head": genesis}
-    )
+    lives.begin(till)
     # The first till of a store is its hub until an operator names another; it is never chosen anew
     # by itself, for the points that were placed there stay there.
     Store.objects.filter(id=till.store_id, hub=None).update(hub=till.id)

@@ -15,6 +15,9 @@ class Centre(models.Model):
     timeline = models.BigIntegerField()
     created_ms = models.BigIntegerField()
     next_account = models.BigIntegerField(default=1)
+    # Restored from a backup, and some till has not yet said what it was granted before (§5.11).
+    fenced = models.BooleanField(default=False)
+    backed_up_ms = models.BigIntegerField(null=True)
 
 
 class Store(models.Model):
@@ -40,6 +43,32 @@ class Till(models.Model):
     agent_version = models.CharField(max_length=64, blank=True)
     created_ms = models.BigIntegerField()
     enrolled_ms = models.BigIntegerField(null=True)
+    closed_ms = models.BigIntegerField(null=True)  # by an operator: dead, stolen or gone; a new code opens it
+
+
+class TillLife(models.Model):
+    """A life of a till that has ended, and how far it was told (ledger-sync.md §5.9, §5.10).
+
+    `trusted`: the till itself says so (restored from a backup), and what it still has to tell of that
+    life is taken as it comes; else it is quarantined. `resumed_ms`: its suspended parcels came back.
+    """
+
+    pk = models.CompositePrimaryKey("till", "epoch")
+    till = models.ForeignKey(Till, on_delete=models.PROTECT, related_name="lives")
+    epoch = models.PositiveIntegerField()
+    public_key = models.BinaryField(max_length=32)
+    next_seq = models.BigIntegerField()
+    head = models.BinaryField(max_length=32)
+    last_first_seq = models.BigIntegerField()
+    last_prev = models.BinaryField(max_length=32)
+    last_head = models.BinaryField(max_length=32)
+    ended_ms = models.BigIntegerField()
+    trusted = models.BooleanField()
+    restore_id = models.CharField(max_length=64, null=True)
+    resumed_ms = models.BigIntegerField(null=True)
+
+    class Meta:
+        db_table = "till_life"
 
 
 class EnrolmentCode(models.Model):
@@ -67,6 +96,8 @@ class TillCursor(models.Model):
     last_prev = models.BinaryField(max_length=32)
     last_head = models.BinaryField(max_length=32)
     last_sync_ms = models.BigIntegerField(null=True)
+    timeline = models.BigIntegerField(default=0)  # the life of the centre in which it spoke last
+    adopted_no = models.BigIntegerField(null=True)  # session_no when it spoke for the first time in that life
     versions = models.JSONField(default=dict)
     status = models.JSONField(default=dict)
 

@@ -1,22 +1,13 @@
-"""A batch from a till: is it the next piece of the log we know, and if so, keep it.
+"""A batch from a till is judged and kept: the shell round loyalty/protocol/intake.py.
 
-Exactly-once rests on one row a till (`TillCursor`): the next seq and the head of the chain. Under its
-lock a batch is judged, its new part is stored in the inbox and the row moves on, in ONE transaction.
-What comes after (ledger, balances) may fail and is repeated; what was answered here stays.
+Under the lock of the till's one row (`TillCursor`) a batch is judged, its new part is stored in the
+inbox and the row moves on, in ONE transaction. What comes after (ledger, balances) may fail and is
+repeated; what was answered here stays.
 
-**The log.** A batch says where it starts (`first_seq`, `prev`) and where it ends (`head`). It may
-start earlier than our cursor: what we have already is compared by its chain hashes and dropped. It
-may not start later (GAP), and where it differs from what we hold, two machines have written one log
-(FORK). The hashes cover the documents too, so a changed receipt breaks the chain.
+A till whose life has ended may still tell it to its end: `TillLife` is the row then. What a dead or
+stolen till tells so is kept apart for a person to decide (central/fleet/lives.py).
 
-**The session.** Each accepted batch gives the till a new session, the n-th of its row. The current
-one is always welcome. The one before is welcome from a till that missed our answer: it sends the last
-accepted batch again, or that and what happened since, or only the latter, and is given the current
-session again, as often as it asks. Anything else under it, or an older session, is another disk with
-the same till on it: FORK. So a clone is found at its second word, at the latest at its first sale.
-
-Raises `Refused` (the word of a 4xx); then nothing has changed. What is odd about the CONTENT of an
-entry is never refused here: the sale has happened (applier.py).
+Raises `Refused` (the word of a 4xx); then nothing has changed.
 """
 
 from __future__ import annotations
@@ -24,37 +15,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.db import transaction
 
 from central import clock
-from central.fleet import sessions
-from central.fleet.models import Centre, Till, TillCursor
+from central.fleet import lives, sessions, timeline
+from central.fleet.models import Centre, Till, TillCursor, TillLife
 from central.home import Home
-from central.intake import limits
 from central.intake.models import InboxEntry, Incident
+from central.members import accounts
 from loyalty import ledger, wire
-from loyalty.ledger import LedgerError
+from loyalty.protocol import intake as law
+from loyalty.protocol.intake import Cursor, Link, Refused, Session
 
 log = logging.getLogger(__name__)
 
-WITH_DOCUMENT = frozenset({"SALE", "RETURN_GOODS"})
 STATUS_KEYS_MAX = 64
 STATUS_TEXT_MAX_CHARS = 200
-
-
-class Refused(Exception):  # noqa: N818 - it is the answer that travels
-    """The batch is not taken: `http` status, `code` for the program, the message for its log."""
-
-    def __init__(self, http: int, code: str, detail: str, next_seq: int = 0) -> None:
-        super().__init__(detail)
-        self.http = http
-        self.code = code
-        self.next_seq = next_seq
+LATE = "LATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,122 +49,204 @@ class Accepted:
     session: str
     new_entries: int
     buckets: frozenset[int]
+    late: bool = False  # of a life that has ended: there is nothing to send down
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """An entry of the batch in its place in the chain."""
+class TimelineChanged(Refused):
+    """The centre has begun another life since the till spoke: `down` = what it remembers of before."""
 
-    seq: int
-    entry: ledger.Entry
-    body: bytes
-    document: bytes | None
-    h: bytes
+    def __init__(self, timeline: int, down: dict[int, int], epochs: dict[int, int], next_seq: int) -> None:
+        super().__init__(
+            409, wire.TIMELINE, "the centre was restored from a backup; send again, and echo", next_seq
+        )
+        self.timeline = timeline
+        self.down = down
+        self.epochs = epochs
 
 
 def accept(till: Till, request: wire.SyncRequest) -> Accepted:
     """Store what is new in a batch. Raises Refused."""
-    _check_shape(request)
-    _check_signature(till, request)
+    law.check_shape(request)
+    life = TillLife.objects.filter(till=till, epoch=request.epoch).first()
+    _check_signature(till, life, request)
     try:
+        if life is not None:
+            return _accept_late(life, request)
         return _accept(till, request)
     except Refused as refusal:
         if refusal.code == wire.FORK:
-            _remember_fork(till, str(refusal), refusal.next_seq)
+            _remember(till.id, till.epoch, refusal.next_seq, wire.FORK, str(refusal))
         raise
 
 
 @transaction.atomic
 def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
-    cursor = TillCursor.objects.select_for_update().get(till=till)
+    row = TillCursor.objects.select_for_update().get(till=till)
+    if request.epoch > till.epoch and request.adopting and request.timeline == Centre.objects.get().timeline:
+        # It was restored from a backup itself, after ours was made.
+        lives.catch_up(till, request.epoch)
+        row.refresh_from_db()
     if request.epoch != till.epoch:
         raise Refused(
-            409, wire.EPOCH, f"this is epoch {request.epoch} of a till in epoch {till.epoch}", cursor.next_seq
+            409, wire.EPOCH, f"this is epoch {request.epoch} of a till in epoch {till.epoch}", row.next_seq
         )
-    timeline = Centre.objects.get().timeline
-    current = _is_current_session(till, cursor, timeline, request.session)
-    if request.first_seq > cursor.next_seq:
-        raise Refused(
-            409, wire.GAP, f"starts at {request.first_seq}; {cursor.next_seq} is next", cursor.next_seq
-        )
-    # Where the cursor says we are, the batch must agree before anything of it is believed.
-    _check_start(till, cursor, request)
-    batch = _chain(till, request)
-    _check_overlap(till, cursor, request, batch)
-    if not current:
-        _check_retry(cursor, request, batch)
-    new = [link for link in batch if link.seq >= cursor.next_seq]
-    _store(till, new)
-    if new:
-        cursor.next_seq, cursor.head = new[-1].seq + 1, new[-1].h
-    if current or new:
-        cursor.last_first_seq, cursor.last_prev, cursor.last_head = (
-            request.first_seq,
-            request.prev,
-            request.head,
-        )
-    if current:
-        cursor.session_no += 1
-    cursor.last_sync_ms = clock.now_ms()
-    cursor.versions = dict(list(request.versions.items())[:STATUS_KEYS_MAX])
-    cursor.status = _short(request.status)
-    cursor.save()
+    now = Centre.objects.get().timeline
+    if request.timeline != now or (row.timeline != now and not request.adopting):
+        raise _timeline_changed(till, now, row)
+    session = _session_shown(till, row, now, request)
+    verdict = _judge(_cursor(till, row), request, session)
+    if row.timeline != now:
+        timeline.adopt(till, request)
+        row.timeline, row.adopted_no = now, row.session_no + 1
+    new = _store(till.id, verdict.new)
+    moved = verdict.cursor
+    row.next_seq, row.head = moved.next_seq, moved.head
+    row.last_first_seq, row.last_prev, row.last_head = (
+        moved.last_first_seq,
+        moved.last_prev,
+        moved.last_head,
+    )
+    if verdict.rotate:
+        row.session_no += 1
+    row.last_sync_ms = clock.now_ms()
+    row.versions = dict(list(request.versions.items())[:STATUS_KEYS_MAX])
+    row.status = _short(request.status)
+    row.save()
     return Accepted(
-        timeline=timeline,
-        next_seq=cursor.next_seq,
-        durable_seq=cursor.durable_seq,
-        session=_session(till, cursor.session_no, timeline),
-        new_entries=len(new),
-        buckets=frozenset(ledger.bucket(x.entry.account) for x in new if x.entry.account is not None),
+        timeline=now,
+        next_seq=row.next_seq,
+        durable_seq=row.durable_seq,
+        session=_session(till, row.session_no, now),
+        new_entries=len(verdict.new),
+        buckets=new,
+    )
+
+
+@transaction.atomic
+def _accept_late(life: TillLife, request: wire.SyncRequest) -> Accepted:
+    """What a life that has ended still tells. `durable_seq` 0: nothing may be pruned on our word."""
+    row = TillLife.objects.select_for_update().get(pk=life.pk)
+    now = Centre.objects.get().timeline
+    if request.timeline != now and row.trusted:
+        raise _timeline_changed(row.till, now, TillCursor.objects.get(till=row.till))
+    verdict = _judge(_cursor(row.till, row), request, Session.ENDED)
+    quarantined_ms = None if row.trusted else clock.now_ms()
+    new = _store(row.till_id, verdict.new, quarantined_ms)
+    row.next_seq, row.head = verdict.cursor.next_seq, verdict.cursor.head
+    row.save()
+    if verdict.new and quarantined_ms is not None:
+        text = f"{len(verdict.new)} entries of a life that had ended; accept or reverse them"
+        _remember(row.till_id, row.epoch, verdict.new[0].seq, LATE, text)
+    return Accepted(
+        timeline=now,
+        next_seq=row.next_seq,
+        durable_seq=0,
+        session=request.session,
+        new_entries=len(verdict.new),
+        buckets=frozenset() if quarantined_ms else new,
+        late=True,
+    )
+
+
+def restore(till: Till, request: wire.RestoreRequest) -> wire.RestoreReply:
+    """A till was restored from a backup: its next life (§5.9). Raises Refused."""
+    if till.public_key is None:
+        raise Refused(401, "NOT_ENROLLED", "this till is closed; it needs a new code")
+    _verify(bytes(till.public_key), request.signature, wire.restore_signing_bytes(till.id, request))
+    cursor = TillCursor.objects.get(till=till)
+    done = TillLife.objects.filter(till=till, restore_id=request.restore_id).exists()
+    if not done:
+        if request.epoch != till.epoch:
+            raise Refused(409, wire.EPOCH, f"the backup is of epoch {request.epoch}, not {till.epoch}")
+        # A backup may also be newer than what the centre has: the rest of that life comes after (late).
+        known = request.seq < cursor.next_seq
+        if known and _head_after(till.id, till.epoch, request.seq) != request.head:
+            raise Refused(409, wire.FORK, "the backup's log is not the one we hold", cursor.next_seq)
+    life = lives.restored(till, request)
+    till.refresh_from_db()
+    cursor = TillCursor.objects.get(till=till)
+    now = Centre.objects.get().timeline
+    reply = wire.RestoreReply(
+        epoch=till.epoch,
+        session=_session(till, cursor.session_no, now),
+        timeline=now,
+        log_to=life.next_seq - 1,
+        down=lives.downlinks(till),
+        server_ms=clock.now_ms(),
+        signature=b"",
+    )
+    home: Home = settings.HOME
+    signature = home.reply_key.sign(wire.restored_signing_bytes(till.id, request, reply))
+    return msgspec.structs.replace(reply, signature=signature)
+
+
+def log_of(till: Till, epoch: int, first_seq: int) -> wire.LogReply:
+    """A stretch of a till's own log, from `first_seq` on."""
+    rows = list(
+        InboxEntry.objects.filter(till=till.id, epoch=epoch, seq__gte=first_seq).order_by("seq")[
+            : wire.BATCH_ENTRIES + 1
+        ]
+    )
+    shown = rows[: wire.BATCH_ENTRIES]
+    return wire.LogReply(
+        epoch=epoch,
+        first_seq=first_seq,
+        entries=tuple(ledger.strip(bytes(row.body)) for row in shown),
+        receipts=tuple((row.seq, bytes(row.document)) for row in shown if row.document is not None),
+        more=len(rows) > len(shown),
     )
 
 
 def is_session(till: Till, shown: str) -> bool:
     """Is this the current or the previous session of the till? For calls that carry no batch."""
     cursor = TillCursor.objects.filter(till=till).first()
-    if cursor is None:
+    if cursor is None or till.closed_ms is not None:
         return False
-    timeline = Centre.objects.get().timeline
-    current, previous = (
-        sessions.same(shown, _session(till, number, timeline))
-        for number in (cursor.session_no, cursor.session_no - 1)
-    )
-    return current or previous
+    now = Centre.objects.get().timeline
+    return _which_session(till, cursor, now, shown) is not Session.OTHER
 
 
-def _check_shape(request: wire.SyncRequest) -> None:
-    if request.v < wire.WIRE_VERSION:
-        raise Refused(
-            426, "TOO_OLD", f"wire {request.v} is too old; update the agent to wire {wire.WIRE_VERSION}"
-        )
-    if request.v > wire.WIRE_VERSION:
-        raise Refused(400, "TOO_NEW", f"wire {request.v} is newer than this centre; update the centre first")
-    if len(request.entries) > wire.BATCH_ENTRIES:
-        raise Refused(
-            413, "TOO_LARGE", f"{len(request.entries)} entries; send at most {wire.BATCH_ENTRIES} a batch"
-        )
-    if request.first_seq < 1 or len(request.prev) != 32 or len(request.head) != 32:
-        raise Refused(400, "BAD_MESSAGE", "first_seq starts at 1; prev and head are 32 bytes each")
-
-
-def _check_signature(till: Till, request: wire.SyncRequest) -> None:
-    if till.public_key is None:
+def _check_signature(till: Till, life: TillLife | None, request: wire.SyncRequest) -> None:
+    key = life.public_key if life is not None else till.public_key
+    if key is None:
         raise Refused(401, "NOT_ENROLLED", "this till has not been enrolled")
+    _verify(bytes(key), request.signature, wire.sync_signing_bytes(till.id, request))
+
+
+def _verify(key: bytes, signature: bytes, message: bytes) -> None:
     try:
-        key = Ed25519PublicKey.from_public_bytes(bytes(till.public_key))
-        key.verify(request.signature, wire.sync_signing_bytes(till.id, request))
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except InvalidSignature as error:
         raise Refused(
             401, "SIGNATURE", "the signature is not this till's, or the batch was changed"
         ) from error
 
 
-def _is_current_session(till: Till, cursor: TillCursor, timeline: int, shown: str) -> bool:
+def _timeline_changed(till: Till, now: int, row: TillCursor) -> TimelineChanged:
+    epochs = dict(TillLife.objects.filter(till=till).values_list("epoch", "next_seq"))
+    return TimelineChanged(
+        now, timeline.known_downlinks(till), epochs | {till.epoch: row.next_seq}, row.next_seq
+    )
+
+
+def _session_shown(till: Till, cursor: TillCursor, now: int, request: wire.SyncRequest) -> Session:
+    """Whose session a batch shows. First words in this life of the centre are known by the chain alone,
+
+    and may be said again as long as nothing followed them (their answer was lost).
+    """
+    if request.adopting and cursor.timeline != now:
+        return Session.CURRENT
+    if request.adopting and cursor.adopted_no == cursor.session_no:
+        return Session.PREVIOUS
+    return _which_session(till, cursor, now, request.session)
+
+
+def _which_session(till: Till, cursor: TillCursor, timeline: int, shown: str) -> Session:
     if sessions.same(shown, _session(till, cursor.session_no, timeline)):
-        return True
+        return Session.CURRENT
     if sessions.same(shown, _session(till, cursor.session_no - 1, timeline)):
-        return False
-    raise Refused(409, wire.FORK, "an unknown session: two machines are using this till", cursor.next_seq)
+        return Session.PREVIOUS
+    return Session.OTHER
 
 
 def _session(till: Till, number: int, timeline: int) -> str:
@@ -190,111 +254,55 @@ def _session(till: Till, number: int, timeline: int) -> str:
     return sessions.session(home.session_key, till.id, till.epoch, timeline, number)
 
 
-def _check_retry(cursor: TillCursor, request: wire.SyncRequest, batch: Sequence[_Link]) -> None:
-    """Under the previous session: the last accepted batch again, that and more, or what follows it."""
-    start = (request.first_seq, request.prev)
-    reached = {request.prev, *(link.h for link in batch)}
-    again = start == (cursor.last_first_seq, bytes(cursor.last_prev)) and bytes(cursor.last_head) in reached
-    follows = start == (cursor.next_seq, bytes(cursor.head))
-    if not (again or follows):
-        raise Refused(
-            409,
-            wire.FORK,
-            "the previous session with another batch: two machines use this till",
-            cursor.next_seq,
-        )
+def _cursor(till: Till, row: TillCursor | TillLife) -> Cursor:
+    epoch = row.epoch if isinstance(row, TillLife) else till.epoch
+    return Cursor(
+        till.id,
+        epoch,
+        row.next_seq,
+        bytes(row.head),
+        row.last_first_seq,
+        bytes(row.last_prev),
+        bytes(row.last_head),
+    )
 
 
-def _chain(till: Till, request: wire.SyncRequest) -> list[_Link]:
-    """The entries restored and chained from `prev` to `head`."""
-    documents = _documents(request)
-    links: list[_Link] = []
-    h = request.prev
-    for seq, fields in enumerate(request.entries, request.first_seq):
-        document = documents.get(seq)
-        entry, body = _entry(till, request.epoch, seq, fields, document)
-        h = ledger.link(h, body)
-        links.append(_Link(seq, entry, body, document, h))
-    if h != request.head:
-        raise Refused(
-            400, "BAD_CHAIN", "the entries and receipts do not lead from prev to head; something was changed"
-        )
-    return links
+def _judge(cursor: Cursor, request: wire.SyncRequest, session: Session) -> law.Verdict:
+    needed = law.heads_needed(cursor, request)
+    heads = {seq: _head_after(cursor.till, cursor.epoch, seq) for seq in needed if seq < cursor.next_seq}
+    return law.judge(cursor, request, session, heads)
 
 
-def _documents(request: wire.SyncRequest) -> dict[int, bytes]:
-    documents = dict(request.receipts)
-    stray = [seq for seq in documents if not 0 <= seq - request.first_seq < len(request.entries)]
-    if stray or len(documents) != len(request.receipts):
-        raise Refused(
-            400, "BAD_MESSAGE", "each receipt belongs to one entry of the batch, and each comes once"
-        )
-    return documents
+def _head_after(till: str, epoch: int, seq: int) -> bytes:
+    if seq == 0:
+        return ledger.genesis(till, epoch)
+    return bytes(InboxEntry.objects.get(till=till, epoch=epoch, seq=seq).h)
 
 
-def _entry(
-    till: Till, epoch: int, seq: int, fields: list[Any], document: bytes | None
-) -> tuple[ledger.Entry, bytes]:
-    try:
-        body = ledger.restore(fields, till.id, epoch, seq, document)
-        entry = ledger.parse(body)
-    except LedgerError as error:
-        raise Refused(400, "BAD_ENTRY", f"seq {seq}: {error}") from error
-    if document is None and entry.kind in WITH_DOCUMENT:
-        raise Refused(400, "NO_DOCUMENT", f"entry {entry.id}: a {entry.kind} comes with its receipt")
-    fault = limits.fault(entry)
-    if fault:
-        raise Refused(400, "BAD_ENTRY", fault)
-    return entry, body
-
-
-def _check_start(till: Till, cursor: TillCursor, request: wire.SyncRequest) -> None:
-    known = _head_before(till, cursor, request.first_seq)
-    if request.prev != known:
-        raise Refused(
-            409, wire.FORK, f"the log before seq {request.first_seq} is not the one we hold", cursor.next_seq
-        )
-
-
-def _check_overlap(till: Till, cursor: TillCursor, request: wire.SyncRequest, batch: Sequence[_Link]) -> None:
-    """What we have already must be the same; one hash covers all before it."""
-    known = [link for link in batch if link.seq < cursor.next_seq]
-    if known and known[-1].h != _head_before(till, cursor, known[-1].seq + 1):
-        raise Refused(
-            409,
-            wire.FORK,
-            f"seq {request.first_seq}…{known[-1].seq} differ from what we hold",
-            cursor.next_seq,
-        )
-
-
-def _head_before(till: Till, cursor: TillCursor, seq: int) -> bytes:
-    if seq == cursor.next_seq:
-        return bytes(cursor.head)
-    if seq == 1:
-        return ledger.genesis(till.id, till.epoch)
-    return bytes(InboxEntry.objects.get(till=till.id, epoch=till.epoch, seq=seq - 1).h)
-
-
-def _store(till: Till, new: Sequence[_Link]) -> None:
+def _store(till: str, new: Sequence[Link], quarantined_ms: int | None = None) -> frozenset[int]:
+    """Put what is new into the inbox; the buckets that have something to apply."""
     now_ms = clock.now_ms()
+    owners = accounts.owners({link.entry.account for link in new if link.entry.account is not None})
+    buckets = {account: ledger.bucket(owner) for account, owner in owners.items()}
     InboxEntry.objects.bulk_create(
         [
             InboxEntry(
-                till=till.id,
-                epoch=till.epoch,
+                till=till,
+                epoch=link.entry.epoch,
                 seq=link.seq,
-                b=None if link.entry.account is None else ledger.bucket(link.entry.account),
+                b=None if link.entry.account is None else buckets[link.entry.account],
                 account=link.entry.account,
                 body=link.body,
                 document=link.document,
                 h=link.h,
                 received_ms=now_ms,
                 applied=link.entry.account is None,
+                quarantined_ms=quarantined_ms,
             )
             for link in new
         ]
     )
+    return frozenset(buckets.values())
 
 
 def _short(status: dict[str, int | str]) -> dict[str, int | str]:
@@ -307,13 +315,9 @@ def _plain(text: str) -> str:
     return "".join(c for c in text[:STATUS_TEXT_MAX_CHARS] if c.isprintable())
 
 
-def _remember_fork(till: Till, detail: str, seq: int) -> None:
+def _remember(till: str, epoch: int, seq: int, code: str, detail: str) -> None:
     _, new = Incident.objects.get_or_create(
-        till=till.id,
-        epoch=till.epoch,
-        seq=seq,
-        code=wire.FORK,
-        defaults={"detail": detail, "at_ms": clock.now_ms()},
+        till=till, epoch=epoch, seq=seq, code=code, defaults={"detail": detail, "at_ms": clock.now_ms()}
     )
     if new:
-        log.error("till %s: %s", till.id, detail)
+        log.error("till %s: %s", till, detail)

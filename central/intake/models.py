@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.db import models
 from django.db.models import Q
+
+from central import clock
+from loyalty.ledger import Entry
+
+log = logging.getLogger(__name__)
 
 
 class InboxEntry(models.Model):
     """One entry of a till's log, with its document and chain hash: the centre's copy of that log.
 
     `applied` turns true in the transaction that puts it into its bucket's ledger; an entry without
-    an account (a sale without a card) has no bucket and nothing to apply.
+    an account (a sale without a card) has no bucket and nothing to apply. `b` is the bucket of the
+    account that owns the points today (merged cards). `waiting`: something that it rests on has not
+    come yet (loyalty/protocol/centre.py); `quarantined_ms`: since then a person should decide.
     """
 
     pk = models.CompositePrimaryKey("till", "epoch", "seq")
@@ -24,10 +33,19 @@ class InboxEntry(models.Model):
     h = models.BinaryField(max_length=32)
     received_ms = models.BigIntegerField()
     applied = models.BooleanField(default=False)
+    waiting = models.BooleanField(default=False)
+    quarantined_ms = models.BigIntegerField(null=True)
 
     class Meta:
         db_table = "inbox"
-        indexes = (models.Index(fields=["b"], condition=Q(applied=False), name="inbox_to_apply"),)
+        indexes = (
+            models.Index(fields=["b"], condition=Q(applied=False), name="inbox_to_apply"),
+            models.Index(
+                fields=["till", "quarantined_ms"],
+                condition=Q(quarantined_ms__isnull=False),
+                name="inbox_quarantine",
+            ),
+        )
 
 
 class Incident(models.Model):
@@ -42,3 +60,16 @@ class Incident(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=["till", "epoch", "seq", "code"], name="said_once"),)
+
+
+def note(entry: Entry, code: str, detail: str) -> None:
+    """Remember what was odd about an entry, once."""
+    _, new = Incident.objects.get_or_create(
+        till=entry.till,
+        epoch=entry.epoch,
+        seq=entry.seq,
+        code=code,
+        defaults={"detail": detail, "at_ms": clock.now_ms()},
+    )
+    if new:
+        log.warning("entry %s: %s (%s)", entry.id, detail, code)

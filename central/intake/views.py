@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import OperationalError, transaction
@@ -19,16 +20,16 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from central import clock
-from central.fleet import enrolment
+from central.fleet import enrolment, lives, polls, timeline
 from central.fleet.models import Till
 from central.home import Home
 from central.intake import accept
-from central.intake.accept import Refused
 from central.ledger import applier, grants
 from central.members import directory
 from central.rules import publishing, store_settings
 from central.rules.models import Publication, PublicationFile
 from loyalty import wire
+from loyalty.protocol.intake import Refused
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ BUSY_RETRY_S = 5
 KEY_BYTES = 32
 CARD_KEY_MAX = 2**63
 MIN_DELAY_S = 0
+EVENTS_WAIT_S = 25.0
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=msgspec.Struct)
@@ -89,20 +91,24 @@ def sync(request: HttpRequest, till: str) -> HttpResponse:
     message = _message(request, wire.SyncRequest, wire.MESSAGE_MAX_BYTES)
     the_till = _till(till)
     accepted = accept.accept(the_till, message)
+    timeline.lift_fence()
     applier.apply_waiting(accepted.buckets)
     grants.place_due(the_till.store)
     store_settings.keep_fresh(the_till.store)
+    heard = {} if message.adopting else message.down
+    down = () if accepted.late else grants.down_after(the_till.id, heard, turn=clock.now_s())
     reply = wire.SyncReply(
         timeline=accepted.timeline,
         next_seq=accepted.next_seq,
         durable_seq=accepted.durable_seq,
         session=accepted.session,
-        down=grants.down_after(the_till.id, message.down, turn=clock.now_s()),
+        down=down,
         signature=b"",
         manifests=publishing.newest_versions(publishing.channels_of(the_till.store_id)),
         server_ms=clock.now_ms(),
         min_delay_s=MIN_DELAY_S,
-        quarantined=0,
+        quarantined=lives.quarantined(the_till),
+        down_signature=grants.sign_down(the_till.id, accepted.timeline, down),
     )
     home: Home = settings.HOME
     signature = home.reply_key.sign(wire.reply_signing_bytes(the_till.id, message, reply))
@@ -110,11 +116,60 @@ def sync(request: HttpRequest, till: str) -> HttpResponse:
 
 
 @machine("POST")
+def claim(request: HttpRequest, till: str) -> HttpResponse:
+    """Points are wanted at a counter, now."""
+    the_till = _own(request, till)
+    return _answer(grants.claim(the_till, _message(request, wire.ClaimRequest, SMALL_MESSAGE_BYTES)))
+
+
+@csrf_exempt
+async def events(request: HttpRequest, till: str) -> HttpResponse:
+    """A long poll: answered when there is something to sync for, at the latest after EVENTS_WAIT_S.
+
+    `heard` = how many downlink messages the till has applied in all: what it missed between two polls.
+    """
+    try:
+        the_till, behind = await sync_to_async(_behind)(request, till)
+    except Refused as refusal:
+        return _refusal(refusal)
+    ready = behind or await polls.wait(the_till.id, EVENTS_WAIT_S)
+    return _answer(wire.EventsReply(ready, clock.now_ms()))
+
+
+def _behind(request: HttpRequest, till: str) -> tuple[Till, bool]:
+    if request.method != "GET":
+        raise Refused(405, "METHOD", "use GET here")
+    the_till = _own(request, till)
+    heard = request.GET.get("heard", "")
+    if not heard.isascii() or not heard.isdigit() or len(heard) > 18:
+        raise Refused(400, "BAD_MESSAGE", "write ?heard=12")
+    return the_till, grants.sent(the_till.id) > int(heard)
+
+
+@machine("POST")
+def restore(request: HttpRequest, till: str) -> HttpResponse:
+    """A till was restored from a backup, and shows by its key that it is the one."""
+    message = _message(request, wire.RestoreRequest, SMALL_MESSAGE_BYTES)
+    reply = accept.restore(_till(till), message)
+    log.warning("till %s was restored from a backup; it is in epoch %d now", till, reply.epoch)
+    return _answer(reply)
+
+
+@machine("GET")
+def log_of(request: HttpRequest, till: str) -> HttpResponse:
+    """A till's own log, for one that has lost the end of it."""
+    the_till = _own(request, till)
+    numbers = [request.GET.get(name, "") for name in ("epoch", "from")]
+    if not all(number.isascii() and number.isdigit() and len(number) < 19 for number in numbers):
+        raise Refused(400, "BAD_MESSAGE", "write ?epoch=1&from=1")
+    epoch, first_seq = map(int, numbers)
+    return _answer(accept.log_of(the_till, epoch, first_seq))
+
+
+@machine("POST")
 def lookup(request: HttpRequest, till: str) -> HttpResponse:
     """Whose card is this? Points that are due at the till's store are placed on the way."""
-    the_till = _authorised(request)
-    if the_till.id != till:
-        raise Refused(403, "FORBIDDEN", "a till asks for itself only")
+    the_till = _own(request, till)
     message = _message(request, wire.LookupRequest, SMALL_MESSAGE_BYTES)
     if not 0 <= message.card_key < CARD_KEY_MAX:
         raise Refused(400, "BAD_MESSAGE", "a card key has 63 bits")
@@ -186,6 +241,13 @@ def _till(till: str) -> Till:
     return found
 
 
+def _own(request: HttpRequest, till: str) -> Till:
+    the_till = _authorised(request)
+    if the_till.id != till:
+        raise Refused(403, "FORBIDDEN", "a till asks for itself only")
+    return the_till
+
+
 def _authorised(request: HttpRequest) -> Till:
     scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
     name, _, session = rest.partition(":")
@@ -204,4 +266,8 @@ def _answer(message: msgspec.Struct) -> HttpResponse:
 
 def _refusal(refusal: Refused) -> HttpResponse:
     message = wire.Refusal(refusal.code, str(refusal), refusal.next_seq)
+    if isinstance(refusal, accept.TimelineChanged):
+        message = msgspec.structs.replace(
+            message, timeline=refusal.timeline, down=refusal.down, epochs=refusal.epochs
+        )
     return HttpResponse(wire.pack(message), content_type=wire.CONTENT_TYPE, status=refusal.http)

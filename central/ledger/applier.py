@@ -1,10 +1,7 @@
 """From the inbox into the ledger: what a till did becomes what the chain knows.
 
-Each entry's postings are applied as they stand, whatever its kind: they balance, so points only
-change hands. What arrives has HAPPENED at a counter; the office cannot undo it by refusing. Where it
-does not fit (a till spent a parcel that it does not hold) the entry is kept, the missing points are
-booked as the account's debt by an ADJUST of the centre that names the entry, and an incident tells
-a person. So a share never falls below zero and the balance stays what the ledger says (I1, I8).
+What an entry does to the books, and which one waits, is decided in loyalty/protocol/centre.py; here
+rows are read for it, and its answer is written, bucket by bucket.
 
 Twice is once: an entry leaves the inbox (`applied`) in the transaction that puts it into the ledger,
 and the ledger's key is the belt to those braces.
@@ -15,159 +12,185 @@ transaction each would cost a sync of the disk each; a sharded centre sets it to
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.db import transaction
+from django.db.models import Q
 
-from central import clock
-from central.fleet.models import Centre, Till
-from central.intake.models import InboxEntry, Incident
-from central.ledger.books import AccountBooks, Books, knows, open_bucket
-from central.ledger.models import LedgerEntry, Visits
+from central.fleet.models import Centre, Till, TillLife
+from central.intake.models import InboxEntry, note
+from central.ledger import books as shelf
+from central.ledger.models import Balance, LedgerEntry, Visits
+from central.members import accounts, registering
 from central.members.models import Account
-from loyalty import ledger
-from loyalty.ledger import Entry, Posting
-
-log = logging.getLogger(__name__)
+from loyalty import ledger, wire
+from loyalty.document import DocumentError, parse_handover
+from loyalty.ledger import Entry, LedgerError
+from loyalty.protocol import centre as law
+from loyalty.protocol.centre import Facts, Key, Row
 
 BUCKETS_PER_TRANSACTION = 32
 ENTRIES_PER_BUCKET = 500
 """So many entries of one bucket are applied in one transaction; the rest in the next."""
 
-OVERSPENT = "OVERSPENT"
-FOREIGN = "FOREIGN_PARCEL"
-UNKNOWN_KIND = "UNKNOWN_KIND"
-UNKNOWN_MEMBER = "UNKNOWN_MEMBER"
-UNKNOWN_POSTING = "UNKNOWN_POSTING"
+BAD_PROOF = "BAD_PROOF"
 
 
 def apply_waiting(buckets: Iterable[int] | None = None) -> int:
-    """Apply what waits in the inbox: of these buckets, or of all. How many entries that were."""
-    todo = sorted(set(buckets) if buckets is not None else _waiting_buckets())
+    """Apply what is in the inbox: of these buckets, or of all. How many entries were looked at."""
+    todo = sorted(set(buckets) if buckets is not None else _buckets_to_apply())
     done = 0
     for start in range(0, len(todo), BUCKETS_PER_TRANSACTION):
         group = todo[start : start + BUCKETS_PER_TRANSACTION]
         while group:
             with transaction.atomic():
                 centre = Centre.objects.get()
-                counts = {b: _apply_bucket(b, centre.timeline) for b in group}
+                counts = {b: _apply_bucket(b, centre) for b in group}
             done += sum(counts.values())
             group = [b for b, count in counts.items() if count == ENTRIES_PER_BUCKET]
+    registering.link_new()
     return done
 
 
-def _waiting_buckets() -> set[int]:
-    found = InboxEntry.objects.filter(applied=False).values_list("b", flat=True).distinct()
-    return {b for b in found if b is not None}
+def try_again() -> int:
+    """Look again at what waited for something that comes another way: a fence lifted, a life ended."""
+    InboxEntry.objects.filter(applied=False, waiting=True).update(waiting=False)
+    return apply_waiting()
 
 
-def _apply_bucket(b: int, timeline: int) -> int:
-    books = open_bucket(b, timeline, clock.now_s())
-    waiting = list(
-        InboxEntry.objects.filter(b=b, applied=False).order_by("till", "epoch", "seq")[:ENTRIES_PER_BUCKET]
+def settle_debts() -> None:
+    """What was free while the centre was fenced pays what is owed."""
+    owing = (
+        Balance.objects.filter(debt__lt=0, held__gt=0).order_by("b", "account").values_list("b", "account")
     )
-    if not waiting:
+    for b, keys in groupby(owing, key=lambda key: key[0]):
+        with transaction.atomic(), shelf.opened(b) as books:
+            for _, account in keys:
+                law.settle(books, account)
+
+
+def _buckets_to_apply() -> set[int]:
+    found = InboxEntry.objects.filter(applied=False, waiting=False, quarantined_ms=None)
+    return {b for b in found.values_list("b", flat=True).distinct() if b is not None}
+
+
+def _apply_bucket(b: int, centre: Centre) -> int:
+    books = shelf.open_bucket(b, centre.timeline)
+    ready = InboxEntry.objects.filter(b=b, applied=False, quarantined_ms=None)
+    fresh = list(ready.filter(waiting=False).order_by("till", "epoch", "seq")[:ENTRIES_PER_BUCKET])
+    if not fresh:
         return 0
-    accounts = {row.account for row in waiting if row.account is not None}
-    books.read(accounts)
-    there = _already_in_ledger(b, waiting)
-    homes = dict(Account.objects.filter(b=b, account__in=accounts).values_list("account", "home_store"))
-    visits: dict[tuple[int, str], int] = defaultdict(int)
-    stores = dict(Till.objects.filter(id__in={row.till for row in waiting}).values_list("id", "store_id"))
-    for row in waiting:
-        if (row.till, row.epoch, row.seq) in there:
-            continue
-        body = bytes(row.body)
-        entry = ledger.parse(body)
-        _apply(books, entry, body, known_member=row.account in homes)
-        if entry.kind == "SALE" and row.account is not None:
-            visits[row.account, stores[row.till]] += 1
-    books.save()
-    _count_visits(b, visits, homes)
-    Account.objects.filter(b=b, account__in=accounts).update(due_s=0)  # placement looks again
-    InboxEntry.objects.filter(pk__in=[row.pk for row in waiting]).update(applied=True)
-    return len(waiting)
-
-
-def _already_in_ledger(b: int, waiting: list[InboxEntry]) -> set[tuple[str, int, int]]:
-    keys = [(b, row.account, row.till, row.epoch, row.seq) for row in waiting]
-    return set(LedgerEntry.objects.filter(pk__in=keys).values_list("till", "epoch", "seq"))
-
-
-def _apply(books: Books, entry: Entry, body: bytes, *, known_member: bool) -> None:
-    if entry.account is None:
-        return
-    books.post(entry, body)
-    if not known_member:
-        note(entry, UNKNOWN_MEMBER, "no member has this account; the entry is kept")
-    if entry.kind not in ledger.TILL_KINDS:
-        note(entry, UNKNOWN_KIND, f"a till does not write {entry.kind!r}; its postings were applied")
-    if not knows(entry):
-        note(entry, UNKNOWN_POSTING, "it posts to an account this version does not know; nothing was moved")
-        return
-    if _takes_from_others(entry):
-        note(entry, FOREIGN, "it takes points that this till does not hold")
-    _cover(books, books.of(entry.account), entry)
-
-
-def _takes_from_others(entry: Entry) -> bool:
-    """Does it take points that its till neither holds nor made? (A void takes back what its sale made.)"""
-    own = ledger.parcel(entry.till)
-    return any(
-        p.points < 0
-        and p.account != own
-        and (
-            ledger.holder(p.account) is not None
-            or (p.account == ledger.FREE and ledger.maker(p.lot) != entry.till)
-        )
-        for p in entry.postings
+    named = {row.account for row in fresh if row.account is not None}
+    owners = accounts.owners(named)
+    # What waited for these accounts is looked at again: one of the new entries may be the reason.
+    family = Q(account__in=named | set(owners.values()))
+    waited = list(ready.filter(family, waiting=True))
+    owners |= accounts.owners({row.account for row in waited if row.account is not None})
+    items = _at_home(b, [*waited, *fresh], owners)
+    ended = {
+        (till, epoch): bytes(key)
+        for till, epoch, key in TillLife.objects.values_list("till_id", "epoch", "public_key")
+    }
+    rows = [_row(item, owners, ended) for item in items]
+    facts = Facts(
+        known=_in_ledger(b, rows),
+        members=_members(b, named | set(owners)),
+        ended=ended.keys(),
+        fenced=centre.fenced,
     )
+    arrival = law.arrive(books, rows, facts)
+    shelf.save(books)
+    new = [row for row in arrival.applied if row.key not in facts.known]
+    _count_visits(b, new)
+    registering.note_new(b, new)
+    Account.objects.filter(b=b, account__in={row.owner for row in new}).update(due_s=0)  # placement looks
+    _mark(arrival.applied, applied=True, waiting=False)
+    _mark(arrival.waiting, applied=False, waiting=True)
+    return len(fresh)
 
 
-def _cover(books: Books, account: AccountBooks, entry: Entry) -> None:
-    """Book what an entry took without having it as debt of the account."""
-    missing = account.overdrawn()
-    if not missing or entry.account is None:
-        return
-    postings: list[Posting] = []
-    for lot, who, points in missing:
-        share = ledger.FREE if who == ledger.FREE else ledger.parcel(who)
-        postings += (Posting(ledger.DEBT, lot, -points), Posting(share, lot, points))
-    books.write("ADJUST", entry.account, tuple(postings), ref=entry.id, flags=(OVERSPENT,))
-    total = sum(points for _, _, points in missing)
-    note(entry, OVERSPENT, f"{total} hundredths of a point were spent that were not held; booked as debt")
+def _at_home(b: int, items: Sequence[InboxEntry], owners: dict[int, int]) -> list[InboxEntry]:
+    """The items whose owner lives in this bucket; those of accounts merged meanwhile go to theirs."""
+    stay: list[InboxEntry] = []
+    for item in items:
+        home = ledger.bucket(owners[item.account or 0])
+        if home == b:
+            stay.append(item)
+        else:
+            InboxEntry.objects.filter(pk=item.pk).update(b=home, waiting=False)
+    return stay
 
 
-def _count_visits(b: int, visits: dict[tuple[int, str], int], homes: dict[int, str | None]) -> None:
+def _row(item: InboxEntry, owners: dict[int, int], ended: dict[tuple[str, int], bytes]) -> Row:
+    body = bytes(item.body)
+    entry = ledger.parse(body)
+    handed = None
+    if entry.kind == "HANDOVER" and not entry.postings and item.document is not None:
+        handed = _handed(entry, bytes(item.document), ended)
+    return Row(entry, body, owners[item.account or 0], handed)
+
+
+def _handed(entry: Entry, document: bytes, ended: dict[tuple[str, int], bytes]) -> tuple[Entry, bytes] | None:
+    """What another till handed over, as its own signed word says; a word that is not its own is noted."""
+    try:
+        proof = parse_handover(document)
+        given = ledger.parse(proof.body)
+        key = ended.get((given.till, given.epoch))
+        if key is not None:  # only then the word is all that we shall ever have
+            Ed25519PublicKey.from_public_bytes(key).verify(
+                proof.signature, wire.handed_signing_bytes(proof.body)
+            )
+    except (DocumentError, LedgerError, InvalidSignature) as error:
+        note(entry, BAD_PROOF, f"it says that points were handed over, and cannot show it: {error}")
+        return None
+    return given, proof.body
+
+
+def _in_ledger(b: int, rows: Sequence[Row]) -> set[Key]:
+    """Which entries, of those the rows are or name, the ledger has already."""
+    names = {(row.owner, *row.key) for row in rows}
+    names |= {
+        (row.owner, row.handed[0].till, row.handed[0].epoch, row.handed[0].seq) for row in rows if row.handed
+    }
+    found = LedgerEntry.objects.filter(pk__in=[(b, *name) for name in names])
+    return set(found.values_list("till", "epoch", "seq"))
+
+
+def _members(b: int, named: Collection[int]) -> set[int]:
+    return set(Account.objects.filter(account__in=named).values_list("account", flat=True))
+
+
+def _mark(rows: Sequence[Row], *, applied: bool, waiting: bool) -> None:
+    if rows:
+        keys = [row.key for row in rows]
+        InboxEntry.objects.filter(pk__in=keys).update(applied=applied, waiting=waiting)
+
+
+def _count_visits(b: int, rows: Sequence[Row]) -> None:
     """Count (account, store) -> visits; an account moves home when another store has more (placement.py)."""
-    accounts = {account for account, _ in visits}
-    rows = {(row.account, row.store): row for row in Visits.objects.filter(b=b, account__in=accounts)}
+    visits: dict[tuple[int, str], int] = defaultdict(int)
+    sales = [row for row in rows if row.entry.kind == "SALE"]
+    stores = dict(Till.objects.filter(id__in={row.entry.till for row in sales}).values_list("id", "store_id"))
+    for row in sales:
+        visits[row.owner, stores[row.entry.till]] += 1
+    owners = {account for account, _ in visits}
+    counted = {(row.account, row.store): row for row in Visits.objects.filter(b=b, account__in=owners)}
+    homes = dict(Account.objects.filter(b=b, account__in=owners).values_list("account", "home_store"))
     for (account, store), count in sorted(visits.items()):
-        row = rows.setdefault((account, store), Visits(b=b, account=account, store=store, visits=0))
-        row.visits += count
+        here = counted.setdefault((account, store), Visits(b=b, account=account, store=store, visits=0))
+        here.visits += count
         home = homes.get(account)
-        at_home = rows.get((account, home)) if home else None
-        if account in homes and store != home and row.visits > (at_home.visits if at_home else 0):
+        at_home = counted.get((account, home)) if home else None
+        if account in homes and store != home and here.visits > (at_home.visits if at_home else 0):
             homes[account] = store
             Account.objects.filter(b=b, account=account).update(home_store=store)
     Visits.objects.bulk_create(
-        [rows[key] for key in sorted(visits)],
+        [counted[key] for key in sorted(visits)],
         update_conflicts=True,
         unique_fields=["b", "account", "store"],
         update_fields=["visits"],
     )
-
-
-def note(entry: Entry, code: str, detail: str) -> None:
-    """Remember what was odd about an entry, once."""
-    _, new = Incident.objects.get_or_create(
-        till=entry.till,
-        epoch=entry.epoch,
-        seq=entry.seq,
-        code=code,
-        defaults={"detail": detail, "at_ms": clock.now_ms()},
-    )
-    if new:
-        log.warning("entry %s: %s (%s)", entry.id, detail, code)

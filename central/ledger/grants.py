@@ -1,7 +1,8 @@
-"""Carrying out the placement: GRANT entries, the shares they move and the downlinks they travel by.
+"""Points on their way to tills: placement, claims, and the downlinks they travel by.
 
-Entry, shares and downlink message are written in one transaction, so a till is never told of points
-that the centre has not set aside, and nothing is set aside that the till will not be told of.
+What is granted is decided in loyalty/protocol/centre.py. Entry, shares and downlink message are
+written in one transaction, so a till is never told of points that the centre has not set aside, and
+nothing is set aside that the till will not be told of.
 """
 
 from __future__ import annotations
@@ -10,37 +11,43 @@ from datetime import UTC, datetime
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
 from django.db import transaction
 
 from central import clock
-from central.fleet.models import Centre, Store
-from central.ledger import placement
-from central.ledger.books import Books, open_bucket
-from central.ledger.models import FREE, DownHead, DownMessage
-from central.ledger.placement import PlacedLot
+from central.fleet import polls
+from central.fleet.models import Centre, Store, Till
+from central.home import Home
+from central.ledger import books as shelf
+from central.ledger.models import Claim, DownHead, DownMessage
+from central.members import accounts
 from central.members.models import Account
 from loyalty import ledger, wire
-from loyalty.ledger import Posting
+from loyalty.protocol import centre as law
+from loyalty.protocol.intake import Refused
 
 ACCOUNTS_PER_SYNC = 200
 DOWN_PER_REPLY = 500
+CLAIM_LIFE_MS = 30 * clock.DAY_S * 1000
 _SHOP_TIME = "%Y-%m-%dT%H:%M:%S"
 
 
 def place_due(store: Store) -> int:
     """Place what is due in accounts at home in `store`, up to ACCOUNTS_PER_SYNC. How many were looked at."""
-    if store.hub is None:
+    if store.hub is None or Centre.objects.get().fenced:
         return 0
     due = (
-        Account.objects.filter(home_store=store.id, due_s__lte=clock.now_s())
+        Account.objects.filter(home_store=store.id, due_s__lte=clock.now_s(), merged_into=None)
         .order_by("b", "account")
         .values_list("b", "account")[:ACCOUNTS_PER_SYNC]
     )
     looked_at = 0
     for b, keys in groupby(due, key=lambda key: key[0]):
-        accounts = [account for _, account in keys]
-        _place(store, b, accounts)
-        looked_at += len(accounts)
+        numbers = [account for _, account in keys]
+        _place(store, b, numbers)
+        looked_at += len(numbers)
     return looked_at
 
 
@@ -49,17 +56,87 @@ def place_account(store: Store, account: int) -> None:
     b = ledger.bucket(account)
     Account.objects.filter(b=b, account=account, home_store=None).update(home_store=store.id)
     due = Account.objects.filter(b=b, account=account, home_store=store.id, due_s__lte=clock.now_s())
-    if store.hub is not None and due.exists():
+    if store.hub is not None and due.exists() and not Centre.objects.get().fenced:
         _place(store, b, [account])
 
 
-def down_after(till: str, applied: dict[int, int], turn: int) -> tuple[wire.DownItem, ...]:
+@transaction.atomic
+def _place(store: Store, b: int, numbers: list[int]) -> None:
+    hub = store.hub
+    if hub is None:
+        return
+    zone, now = ZoneInfo(store.timezone), shop_now(store)
+    with shelf.opened(b) as books:
+        books.open(numbers)
+        for account in numbers:
+            next_look = law.place(books, account, hub, now)
+            due_s = None
+            if next_look is not None:
+                due_s = int(datetime.strptime(next_look, _SHOP_TIME).replace(tzinfo=zone).timestamp())
+            Account.objects.filter(b=b, account=account).update(due_s=due_s)
+
+
+def shop_now(store: Store) -> str:
+    """The wall clock of a store."""
+    zone = ZoneInfo(store.timezone)
+    return datetime.fromtimestamp(clock.now_s(), UTC).astimezone(zone).strftime(_SHOP_TIME)
+
+
+def claim(till: Till, request: wire.ClaimRequest) -> wire.ClaimReply:
+    """Points for a till that wants them now (§5.4), with its downlink of that bucket. Raises Refused."""
+    owner = accounts.owner(request.account)
+    b = ledger.bucket(owner)
+    with transaction.atomic():
+        centre = Centre.objects.get()
+        with shelf.opened(b) as books:  # its lock stands before the row of the claim
+            row, _ = Claim.objects.get_or_create(
+                b=b,
+                claim=request.claim_id,
+                defaults={
+                    "account": owner,
+                    "till": till.id,
+                    "want": request.want,
+                    "at_ms": clock.now_ms(),
+                },
+            )
+            if (row.till, row.want) != (till.id, request.want) or row.account != owner:
+                raise Refused(409, "CLAIM_DIFFERS", "this claim was made before, for something else")
+            asked = law.Claim(row.claim, owner, till.id, row.want, row.granted, set(row.recalled))
+            law.claim(books, asked, shop_now(till.store), polls.open_now(), fenced=centre.fenced)
+            row.granted, row.recalled = asked.granted, sorted(asked.recalled)
+            row.save()
+    for hub in asked.recalled:
+        polls.wake(hub)
+    down = down_after(till.id, {b: request.down}, turn=0, only=b)
+    reply = wire.ClaimReply(
+        claim_id=request.claim_id,
+        granted=asked.granted,
+        asking=asked.granted < asked.want and bool(asked.recalled),
+        timeline=centre.timeline,
+        server_ms=clock.now_ms(),
+        down=down,
+        down_signature=sign_down(till.id, centre.timeline, down),
+        signature=b"",
+    )
+    signature = _reply_key().sign(wire.claim_signing_bytes(till.id, reply))
+    return msgspec.structs.replace(reply, signature=signature)
+
+
+def forget_old_claims() -> None:
+    """A claim is remembered for thirty days."""
+    Claim.objects.filter(at_ms__lt=clock.now_ms() - CLAIM_LIFE_MS).delete()
+
+
+def down_after(
+    till: str, applied: dict[int, int], turn: int, only: int | None = None
+) -> tuple[wire.DownItem, ...]:
     """What a till has not applied yet, in order in each bucket, at most DOWN_PER_REPLY messages.
 
     `turn` differs from sync to sync: another bucket begins each time, so that one whose till does
-    not move (it needs an update first) cannot starve the others.
+    not move (it needs an update first) cannot starve the others. `only`: of one bucket.
     """
-    heads = list(DownHead.objects.filter(till=till).order_by("b").values_list("b", "gseq"))
+    found = DownHead.objects.filter(till=till).order_by("b")
+    heads = list((found if only is None else found.filter(b=only)).values_list("b", "gseq"))
     begin = turn % len(heads) if heads else 0
     items: list[wire.DownItem] = []
     for b, last in heads[begin:] + heads[:begin]:
@@ -72,38 +149,16 @@ def down_after(till: str, applied: dict[int, int], turn: int) -> tuple[wire.Down
     return tuple(items)
 
 
-@transaction.atomic
-def _place(store: Store, b: int, accounts: list[int]) -> None:
-    books = open_bucket(b, Centre.objects.get().timeline, clock.now_s())
-    books.read(accounts)
-    zone = ZoneInfo(store.timezone)
-    shop_now = datetime.fromtimestamp(clock.now_s(), UTC).astimezone(zone).strftime(_SHOP_TIME)
-    for account in accounts:
-        next_look = _place_one(books, store, account, shop_now)
-        due_s = None
-        if next_look is not None:
-            due_s = int(datetime.strptime(next_look, _SHOP_TIME).replace(tzinfo=zone).timestamp())
-        Account.objects.filter(b=b, account=account).update(due_s=due_s)
-    books.save()
+def sent(till: str) -> int:
+    """How many messages were ever sent down to a till, in all its downlinks."""
+    return sum(DownHead.objects.filter(till=till).values_list("gseq", flat=True))
 
 
-def _place_one(books: Books, store: Store, account: int, shop_now: str) -> str | None:
-    hub = store.hub
-    if hub is None:
-        return None
-    mine = books.of(account)
-    at_home = mine.held_by(hub)
-    lots = [
-        PlacedLot(lot, mine.lots[lot], free, at_home.get(lot, 0))
-        for lot, free in sorted(mine.held_by(FREE).items())
-        if lot in mine.lots
-    ]
-    postings: list[Posting] = []
-    for placed, points in placement.grants(lots, shop_now):
-        postings += (
-            Posting(ledger.FREE, placed.lot, -points, placed.terms),
-            Posting(ledger.parcel(hub), placed.lot, points, placed.terms),
-        )
-    if postings:
-        books.send_down(hub, books.write("GRANT", account, tuple(postings)))
-    return placement.next_look(lots, shop_now)
+def sign_down(till: str, timeline: int, down: tuple[wire.DownItem, ...]) -> bytes:
+    """The centre's word for what it sends down: a till keeps it, in case the centre forgets (§5.11)."""
+    return _reply_key().sign(wire.down_signing_bytes(till, timeline, down)) if down else b""
+
+
+def _reply_key() -> Ed25519PrivateKey:
+    home: Home = settings.HOME
+    return home.reply_key

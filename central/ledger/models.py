@@ -16,9 +16,10 @@ FREE = "free"
 
 
 class BucketLog(models.Model):
-    """The centre's own log of a bucket: the next seq and the head. Its lock serialises the bucket."""
+    """The centre's own log of a bucket in one life of its database; its lock serialises the bucket."""
 
     b = models.PositiveSmallIntegerField(primary_key=True)
+    timeline = models.BigIntegerField(default=0)
     next_seq = models.BigIntegerField(default=1)
     head = models.BinaryField(max_length=32)
 
@@ -78,25 +79,62 @@ class Lot(models.Model):
     lot = models.CharField(max_length=100)
     active_from = models.CharField(max_length=19)
     expires_at = models.CharField(max_length=19, null=True)
-    rule = models.CharField(max_length=64)
+    rule = models.CharField(max_length=80)  # with its once-key
+    undone = models.BooleanField(default=False)  # it came again under a once-key
 
     class Meta:
         db_table = "lot"
+        indexes = (models.Index(fields=["expires_at"], name="lot_expires"),)
+
+
+class OnceKey(models.Model):
+    """What an account may get once, and the lot that it got (ledger-sync.md §3)."""
+
+    pk = models.CompositePrimaryKey("b", "account", "key")
+    b = models.PositiveSmallIntegerField()
+    account = models.BigIntegerField()
+    key = models.CharField(max_length=80)
+    lot = models.CharField(max_length=100)
+
+    class Meta:
+        db_table = "once_key"
+
+
+class Claim(models.Model):
+    """A till wanted points at once; asked again by the same id it gets no more than it wanted."""
+
+    pk = models.CompositePrimaryKey("b", "claim")
+    b = models.PositiveSmallIntegerField()
+    claim = models.CharField(max_length=64)
+    account = models.BigIntegerField()
+    till = models.CharField(max_length=32)
+    want = models.BigIntegerField()
+    granted = models.BigIntegerField(default=0)
+    recalled = models.JSONField(default=list)
+    at_ms = models.BigIntegerField()
+
+    class Meta:
+        db_table = "claim"
+        indexes = (models.Index(fields=["at_ms"], name="claim_by_age"),)
 
 
 class Share(models.Model):
-    """What one holder may spend of a lot, in hundredths. A share of nothing has no row."""
+    """What one holder may spend of a lot, in hundredths. A share of nothing has no row.
+
+    A holder is a till, FREE, or what a till held in a life that has ended (`ledger.past_life`).
+    """
 
     pk = models.CompositePrimaryKey("b", "account", "lot", "holder")
     b = models.PositiveSmallIntegerField()
     account = models.BigIntegerField()
     lot = models.CharField(max_length=100)
-    holder = models.CharField(max_length=32)
+    holder = models.CharField(max_length=48)
     points = models.BigIntegerField()
 
     class Meta:
         db_table = "share"
         constraints = (models.CheckConstraint(condition=Q(points__gte=0), name="share_never_below_zero"),)
+        indexes = (models.Index(fields=["holder", "b", "account"], name="share_by_holder"),)
 
 
 class Visits(models.Model):
@@ -113,9 +151,10 @@ class Visits(models.Model):
 
 
 class DownHead(models.Model):
-    """The end of one downlink: bucket -> till. It stays when delivered messages are pruned."""
+    """The end of a downlink (bucket -> till) in one life of the centre; it stays when messages are pruned."""
 
     pk = models.CompositePrimaryKey("b", "till")
+    timeline = models.BigIntegerField(default=0)
     b = models.PositiveSmallIntegerField()
     till = models.CharField(max_length=32, db_index=True)
     gseq = models.BigIntegerField()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from central import clock
-from central.fleet.models import Till, TillCursor
+from central.fleet.models import Store, Till, TillCursor
 from central.intake.models import InboxEntry
 from central.ledger.models import Balance
-from central.members import numbers
+from central.members import accounts, numbers
 from central.members.models import Account, Card
 from loyalty import ledger, wire
 
@@ -16,7 +16,7 @@ FLAG_DEBT = "debt"
 def by_card_key(card_key: int) -> Account | None:
     """The account that a card opens."""
     found = Card.objects.filter(card_key=card_key).values_list("account", flat=True).first()
-    return None if found is None else by_account(found)
+    return None if found is None else by_account(accounts.owner(found))
 
 
 def by_account(account: int) -> Account | None:
@@ -47,6 +47,7 @@ def member(account: Account, asking: Till) -> wire.Member:
         balance=balance.held + balance.debt if balance else 0,
         as_of_ms=clock.now_ms(),
         included_seq=_included_seq(asking, account.b),
+        home=Store.objects.filter(id=account.home_store).values_list("hub", flat=True).first(),
     )
 
 

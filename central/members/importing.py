@@ -29,7 +29,7 @@ from django.db import transaction
 
 from central import clock
 from central.fleet.models import Centre
-from central.ledger.books import open_bucket
+from central.ledger import books as shelf
 from central.members import numbers
 from central.members.models import Account, Card
 from loyalty import ledger
@@ -254,8 +254,8 @@ def _store(rows: list[Row], home_store: str | None) -> None:
                 for number, row in members
             ]
         )
-        books = open_bucket(b, centre.timeline, now_ms // 1000)
-        books.read(number for number, row in members if row.points)
+        books = shelf.open_bucket(b, centre.timeline)
+        books.open(number for number, row in members if row.points)
         for number, row in members:
             if row.points:
                 lot = books.next_lot()
@@ -265,4 +265,4 @@ def _store(rows: list[Row], home_store: str | None) -> None:
                     Posting(ledger.FREE, lot, row.points),
                 )
                 books.write("ADJUST", number, opening)
-        books.save()
+        shelf.save(books)

@@ -20,6 +20,8 @@ class Account(models.Model):
     segments = models.JSONField(default=list)
     home_store = models.CharField(max_length=32, null=True)
     due_s = models.BigIntegerField(null=True)
+    merged_into = models.BigIntegerField(null=True, db_index=True)  # the account that goes on
+    registers = models.BigIntegerField(null=True)  # a provisional account: the key of its card
     created_ms = models.BigIntegerField()
 
     class Meta:

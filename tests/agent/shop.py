@@ -11,6 +11,7 @@ import msgspec
 from agent.drivers.document import Document
 from agent.inbox import (
     ApplyAsked,
+    Claimed,
     CommitBody,
     CommitSale,
     GetSale,
@@ -33,7 +34,7 @@ from agent.till import Till
 from loyalty import ledger, wire
 from loyalty.card import card_key
 from loyalty.ledger import Entry, LotTerms, Posting
-from loyalty.wire import DownItem, EnrollReply, Member
+from loyalty.wire import ClaimRequest, DownItem, EnrollReply, Member
 
 TILL, STORE = "T1", "S1"
 CHAIN_KEY = bytes(range(32))
@@ -88,6 +89,7 @@ class Outside:
     def __init__(self, columns: int | None = 48) -> None:
         self.printer_columns = columns
         self.lookups: list[int] = []
+        self.claims: list[ClaimRequest] = []
         self.learned: list[tuple[int, Member]] = []
         self.slips: list[tuple[str, Document]] = []
         self.woken = 0
@@ -99,6 +101,9 @@ class Outside:
 
     def lookup(self, card_key: int) -> None:
         self.lookups.append(card_key)
+
+    def claim(self, request: ClaimRequest) -> None:
+        self.claims.append(request)
 
     def learn(self, card_key: int, member: Member) -> None:
         self.learned.append((card_key, member))
@@ -160,7 +165,13 @@ class Shop:
         body.setdefault("lines", [milk()])
         ask = PutSale(sale_id, msgspec.convert(body, SaleBody))
         self.till.handle(ask)
+        self.no_points_elsewhere()
         return ask.reply.result(0)
+
+    def no_points_elsewhere(self) -> None:
+        """The centre has nothing for whoever claimed."""
+        while self.outside.claims:
+            self.till.handle(Claimed(self.outside.claims.pop(), None))
 
     def put_later(self, sale_id: str, **body: Any) -> PutSale:
         """A cart whose quote may have to wait; the question with its reply slot."""
@@ -242,7 +253,7 @@ class Shop:
     def reply(self, *, next_seq: int | None = None) -> int:
         """The centre answers a sync with everything it has for this till."""
         acked = next_seq or self.ledger.uplink().acked_seq + 1
-        effect = Apply(1, "session", acked, 0, self.wall_s * 1000, tuple(self.down))
+        effect = Apply(1, 1, "session", acked, 0, self.wall_s * 1000, tuple(self.down), b"")
         ask = ApplyAsked(effect)
         self.till.handle(ask)
         return ask.reply.result(0)

@@ -35,7 +35,7 @@ def sell(shop: Shop, sale_id: str) -> Entry:
 
 def centre_says(shop: Shop, utc_s: int) -> None:
     """A signed reply of the centre, with its time."""
-    reply = Apply(1, "session", shop.ledger.uplink().acked_seq + 1, 0, utc_s * 1000, tuple(shop.down))
+    reply = Apply(1, 1, "session", shop.ledger.uplink().acked_seq + 1, 0, utc_s * 1000, tuple(shop.down), b"")
     shop.till.handle(ApplyAsked(reply))
 
 

@@ -76,7 +76,7 @@ def test_lost_is_logged_once_and_back_once(caplog: pytest.LogCaptureFixture) -> 
 
 def clock_is_wrong(shop: Shop) -> None:
     server_ms = (shop.wall_s - 3_600) * 1_000
-    shop.till.handle(ApplyAsked(Apply(1, "s1", 1, 0, server_ms, ())))
+    shop.till.handle(ApplyAsked(Apply(1, 1, "s1", 1, 0, server_ms, (), b"")))
 
 
 def hold_is_old(shop: Shop) -> None:
@@ -92,7 +92,7 @@ def centre_speaks_of_new_things(shop: Shop) -> None:
     bucket = ledger.bucket(ACCOUNT)
     body = b"\x02 of later days"
     item = DownItem(bucket, 1, body, ledger.link(wire.down_genesis("T1", bucket, 1), body))
-    shop.till.handle(ApplyAsked(Apply(1, "s1", 1, 0, shop.wall_s * 1_000, (item,))))
+    shop.till.handle(ApplyAsked(Apply(1, 1, "s1", 1, 0, shop.wall_s * 1_000, (item,), b"")))
 
 
 def rules_are_refused(shop: Shop) -> None:

@@ -19,6 +19,7 @@ from django.test import Client
 from loyalty import document, ledger, wire
 from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SoldLine, Tender
 from loyalty.ledger import Earned, Entry, LotTerms, Posting, Spent
+from loyalty.protocol import moves
 
 AT_S = 1_767_262_000
 Transport = Callable[[str, str, bytes, dict[str, str]], tuple[int, bytes]]
@@ -118,7 +119,7 @@ class PretendTill:
         """A sale: points (hundredths) out of lots held here, a new lot of `earn` in."""
         seq = len(self.log) + 1
         earned = [Earned(earn, lot_terms or terms(), spendable_here)] if earn else []
-        postings = ledger.sale_postings(self.id, self.epoch, seq, spend, earned)
+        postings = moves.sale(self.id, self.epoch, seq, spend, earned)
         for piece in spend:
             self.parcels[account or 0, piece.lot] -= piece.points
         if earn and spendable_here:
@@ -173,6 +174,7 @@ class PretendTill:
                 down=dict(self.down),
                 versions=dict(self.versions),
                 status=dict(self.status),
+                timeline=self.timeline,
             )
         )
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from office import ANNA, BORIS, Office
 from pretend_till import terms
 
-from central.ledger import grants, placement
+from central.ledger import grants
 from central.ledger.models import Balance, DownMessage, LedgerEntry, Share
-from central.ledger.placement import PlacedLot
 from central.members import numbers
 from central.members.models import Account
 from loyalty import ledger
 from loyalty.ledger import LotTerms, Posting, Spent
+from loyalty.protocol import placement
+from loyalty.protocol.placement import PlacedLot
 
 
 def card_key(number: str) -> int:

@@ -20,6 +20,7 @@ from central.ledger.models import Balance, LedgerEntry, Share
 from central.members.models import Account
 from loyalty import ledger, wire
 from loyalty.ledger import Posting, Spent
+from loyalty.protocol import centre as law
 
 
 def balance(account: int) -> int:
@@ -280,7 +281,7 @@ def test_points_spent_without_being_held_become_debt_and_a_note(till: PretendTil
     assert till.sync().next_seq == 3  # accepted: the customer has left the shop
     row = Balance.objects.get()
     assert (row.held, row.debt, row.spent) == (0, -15_00, 25_00)
-    assert Incident.objects.get().code == applier.OVERSPENT
+    assert Incident.objects.get().code == law.OVERSPENT
     booked = ledger.parse(bytes(LedgerEntry.objects.get(kind="ADJUST").body))
     assert booked.ref == f"{till.id}-1-2"
     assert ledger.Posting(ledger.DEBT, lot, -15_00) in booked.postings
@@ -298,10 +299,10 @@ def test_odd_entries_are_kept_and_noted(till: PretendTill, anna: int, office: Of
     assert balance(anna) == 6_00
     noted = {(i.seq, i.code) for i in Incident.objects.all()}
     assert noted == {
-        (1, applier.UNKNOWN_KIND),
-        (1, applier.FOREIGN),
-        (2, applier.UNKNOWN_MEMBER),
-        (2, applier.UNKNOWN_POSTING),
+        (1, law.UNKNOWN_KIND),
+        (1, law.FOREIGN),
+        (2, law.UNKNOWN_MEMBER),
+        (2, law.UNKNOWN_POSTING),
     }
     assert LedgerEntry.objects.filter(account=4711).count() == 1
 
@@ -337,7 +338,7 @@ def test_points_that_another_till_made_are_not_taken_back_in_silence(
     lot = ledger.lot_id(other.id, 1, theirs.seq, 0)
     till.write("VOID", anna, (Posting(ledger.ISSUED, lot, 30_00), Posting(ledger.FREE, lot, -30_00)))
     till.sync()
-    assert {i.code for i in Incident.objects.all()} == {applier.FOREIGN}
+    assert {i.code for i in Incident.objects.all()} == {law.FOREIGN}
 
 
 def test_what_a_crash_left_in_the_inbox_is_applied_later_and_once(

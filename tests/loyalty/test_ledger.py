@@ -29,10 +29,9 @@ from loyalty.ledger import (
     link,
     parse,
     restore,
-    sale_postings,
     strip,
-    void_postings,
 )
+from loyalty.protocol import moves
 
 TERMS = LotTerms("2026-01-01T00:00:00", None, "opening")
 HERE = ledger.parcel("T1")
@@ -127,27 +126,27 @@ def test_an_account_lies_within_its_bounds(account: int) -> None:
 
 
 def test_a_sale_spends_what_lies_here_and_issues_what_it_earns() -> None:
-    moves = sale_postings("T1", 1, 9, [Spent("L", 300)], [Earned(20, TERMS, True), Earned(10, TERMS, False)])
-    assert [(p.account, p.lot, p.points) for p in moves] == [
+    postings = moves.sale("T1", 1, 9, [Spent("L", 300)], [Earned(20, TERMS, True), Earned(10, TERMS, False)])
+    assert [(p.account, p.lot, p.points) for p in postings] == [
         (HERE, "L", -300), (SPENT, "L", 300),
         (ISSUED, "T1-1-9-0", -20), (HERE, "T1-1-9-0", 20),
         (ISSUED, "T1-1-9-1", -10), (FREE, "T1-1-9-1", 10),
     ]  # fmt: skip
     # Whoever sees a lot for the first time sees its terms there.
-    assert [p.terms for p in moves if p.account == ISSUED] == [TERMS, TERMS]
+    assert [p.terms for p in postings if p.account == ISSUED] == [TERMS, TERMS]
 
 
 @given(spent=spent, earned=earned)
 def test_every_sale_balances(spent: list[Spent], earned: list[Earned]) -> None:
-    canonical(sale(9, sale_postings("T1", 1, 9, spent, earned), account=1))
+    canonical(sale(9, moves.sale("T1", 1, 9, spent, earned), account=1))
 
 
 @given(spent=spent, earned=earned, left=st.integers(0, 10**12))
 def test_a_void_balances_and_leaves_the_customer_with_what_they_had(
     spent: list[Spent], earned: list[Earned], left: int
 ) -> None:
-    sold = sale(9, sale_postings("T1", 1, 9, spent, earned), account=1)
-    back = void_postings(sold, lambda _: left, lambda _: TERMS)
+    sold = sale(9, moves.sale("T1", 1, 9, spent, earned), account=1)
+    back = moves.void(sold, lambda _: left, lambda _: TERMS)
     canonical(Entry("T1", 1, 10, 0, "VOID", 1, back, ref=sold.id))
     balance: Counter[str] = Counter()
     for posting in (*sold.postings, *back):
@@ -158,15 +157,15 @@ def test_a_void_balances_and_leaves_the_customer_with_what_they_had(
 
 
 def test_points_that_were_spent_since_become_a_debt() -> None:
-    sold = sale(1, sale_postings("T1", 1, 1, [], [Earned(500, TERMS, True)]), account=1)
-    back = void_postings(sold, lambda _: 200, lambda _: TERMS)
+    sold = sale(1, moves.sale("T1", 1, 1, [], [Earned(500, TERMS, True)]), account=1)
+    back = moves.void(sold, lambda _: 200, lambda _: TERMS)
     assert [(p.account, p.points) for p in back] == [(ISSUED, 500), (HERE, -200), (DEBT, -300)]
 
 
 def test_a_lot_that_comes_back_brings_its_terms() -> None:
     """The till may have forgotten it, and the office must see where it belongs."""
-    sold = sale(1, sale_postings("T1", 1, 1, [Spent("L", 5)], []), account=1)
-    (returned, _) = void_postings(sold, lambda _: 0, lambda _: TERMS)
+    sold = sale(1, moves.sale("T1", 1, 1, [Spent("L", 5)], []), account=1)
+    (returned, _) = moves.void(sold, lambda _: 0, lambda _: TERMS)
     assert (returned.account, returned.points, returned.terms) == (HERE, 5, TERMS)
 
 

@@ -130,7 +130,7 @@ def with_entry(raw_entry: bytes) -> bytes:
     """A sync request whose one entry is these raw bytes."""
     fields = [msgspec.msgpack.encode(value) for value in msgspec.structs.astuple(REQUEST)]
     fields[7] = b"\x91" + raw_entry
-    return b"\x9c" + b"".join(fields)
+    return bytes([0x90 + len(fields)]) + b"".join(fields)
 
 
 REFUSED = {
@@ -221,11 +221,13 @@ def test_the_till_signs_what_it_says() -> None:
     """A change of any of these is a change of what was signed; the entries stand behind `head`."""
     changes: dict[str, Any] = {
         "v": 2, "epoch": 2, "session": "x", "first_seq": 2, "prev": b"x", "head": b"x", "down": {1: 1},
+        "timeline": 2, "adopting": 1, "echo": (wire.Echo((), b"", b""),),
     }  # fmt: skip
     signed = {
         wire.sync_signing_bytes("T1", msgspec.structs.replace(REQUEST, **{k: v})) for k, v in changes.items()
     }
-    assert len({wire.sync_signing_bytes("T1", REQUEST), wire.sync_signing_bytes("T2", REQUEST), *signed}) == 9
+    signed |= {wire.sync_signing_bytes("T1", REQUEST), wire.sync_signing_bytes("T2", REQUEST)}
+    assert len(signed) == 12
 
 
 def test_the_centre_signs_its_answer_to_one_request_only() -> None:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from agent.sync.client import Centre, CentreRefusal, LinkError, LookupThread, SyncThread
-from agent.sync.machine import Apply, BatchToSend, SyncMachine
+from agent.sync.machine import Adoption, Apply, BatchToSend, SyncMachine
 from loyalty import ledger, wire
 from loyalty.wire import (
     EnrollReply,
@@ -325,11 +325,13 @@ class Lookups:
 
     def __init__(self, url: str) -> None:
         self.heard: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self.claims: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         self.thread = LookupThread(
             Centre(url, "T1"),
             session=lambda: SESSION,
             answered=lambda card_key, member: self.heard.put((card_key, member)),
             failed=lambda card_key: self.heard.put((card_key, "failed")),
+            claimed=lambda request, reply: self.claims.put((request, reply)),
         )
         self.thread.start()
 
@@ -382,7 +384,9 @@ def test_a_fault_of_ours_does_not_end_the_thread(server: Server, caplog: pytest.
             raise RuntimeError("boom")
         heard.put(member)
 
-    thread = LookupThread(Centre(server.url, "T1"), lambda: SESSION, answered, lambda _: heard.put("failed"))
+    thread = LookupThread(
+        Centre(server.url, "T1"), lambda: SESSION, answered, lambda _: heard.put("failed"), lambda *_: None
+    )
     thread.start()
     server.behaviour = answers(LookupReply(None, 7))
     thread.ask(CARD_KEY)
@@ -396,7 +400,9 @@ def test_a_fault_of_ours_does_not_end_the_thread(server: Server, caplog: pytest.
 
 def test_too_many_questions_at_once_fail_at_once(server: Server) -> None:
     failed: list[int] = []
-    thread = LookupThread(Centre(server.url, "T1"), lambda: SESSION, lambda *_: None, failed.append)
+    thread = LookupThread(
+        Centre(server.url, "T1"), lambda: SESSION, lambda *_: None, failed.append, lambda *_: None
+    )
     for card_key in range(70):  # the thread has not begun
         thread.ask(card_key)
     assert failed == list(range(64, 70))
@@ -416,7 +422,7 @@ class Desk:
         self.applied: queue.SimpleQueue[Apply] = queue.SimpleQueue()
         self.attempt = 0
 
-    def load_batch(self, limit: int) -> BatchToSend:
+    def load_batch(self, limit: int, adopt: Adoption | None) -> BatchToSend:
         if self.trouble is not None:
             raise self.trouble
         bodies = self.bodies[self.acked :][:limit]

@@ -13,29 +13,44 @@ from hypothesis import strategies as st
 from agent.sync.machine import (
     BACKOFF_MAX_MS,
     OBEYED_MAX_S,
+    Adoption,
     Applied,
     Apply,
+    ApplyRestore,
     BatchLoaded,
     BatchToSend,
     Effect,
     Event,
     Failed,
     Fetch,
+    FetchLog,
     LinkDown,
     LinkUp,
     LoadBatch,
+    LogFetched,
     NoteRetry,
+    PostRestore,
     PostSync,
     Refused,
     Replied,
+    Restored,
     Sleep,
+    StoreLog,
     SyncMachine,
     Unreachable,
     Woken,
 )
 from loyalty import ledger, wire
 from loyalty.ledger import Entry
-from loyalty.wire import BATCH_ENTRIES, Refusal, SyncReply, SyncRequest
+from loyalty.wire import (
+    BATCH_ENTRIES,
+    LogReply,
+    Refusal,
+    RestoreReply,
+    RestoreRequest,
+    SyncReply,
+    SyncRequest,
+)
 
 INTERVAL_S = 60
 GENESIS = ledger.genesis("T1", 1)
@@ -82,6 +97,7 @@ def new_machine() -> SyncMachine:
         sign=lambda message: hashlib.sha256(message).digest(),
         is_ours=lambda _, answer: answer.signature == b"good",
         interval_s=INTERVAL_S,
+        is_restored=lambda _, answer: answer.signature == b"good",
     )
 
 
@@ -116,7 +132,7 @@ def test_a_round_in_order() -> None:
     sent = [ledger.restore(entry, "T1", 1, seq, None) for seq, entry in enumerate(request.entries, 1)]
     assert sent == list(BODIES[:2])
     assert request.signature == hashlib.sha256(wire.sync_signing_bytes("T1", request)).digest()
-    assert run(Replied(reply(3)), on=of) == [Apply(1, "s2", 3, 0, 5, ())]
+    assert run(Replied(reply(3)), on=of) == [Apply(1, 1, "s2", 3, 0, 5, (), b"")]
     assert run(Applied(0), on=of) == [LinkUp(), USUAL_REST]
     assert run(Woken(), on=of) == [LoadBatch(BATCH_ENTRIES)]
 
@@ -269,9 +285,7 @@ def test_a_refusal_without_a_time_is_no_answer_at_all(status: int) -> None:
     assert effects[1:] == [NoteRetry(1), Sleep(0, 1_000, 1_000)]
 
 
-@pytest.mark.parametrize(
-    ("status", "code"), [(409, "FORK"), (409, "EPOCH"), (409, "TIMELINE"), (426, "TOO_OLD")]
-)
+@pytest.mark.parametrize(("status", "code"), [(409, "FORK"), (409, "EPOCH"), (426, "TOO_OLD")])
 def test_what_only_a_person_mends_is_tried_again_at_the_slowest_pace(status: int, code: str) -> None:
     of = new_machine()
     effects = run(Woken(), BatchLoaded(batch()), refused(status, code, retry_after_s=1), on=of)
@@ -280,6 +294,56 @@ def test_what_only_a_person_mends_is_tried_again_at_the_slowest_pace(status: int
         Sleep(BACKOFF_MAX_MS, BACKOFF_MAX_MS, BACKOFF_MAX_MS),
     ]
     assert run(Woken(), on=of) == [LoadBatch(BATCH_ENTRIES)]
+
+
+def restored_centre(next_seq: int = 2) -> Refused:
+    return Refused(409, Refusal("TIMELINE", "restored", next_seq, 9, {7: 3}, {1: next_seq}))
+
+
+def test_a_centre_that_was_restored_is_told_again_what_it_has_forgotten() -> None:
+    of = new_machine()
+    adoption = Adoption(9, 2, {7: 3}, {1: 2})
+    assert run(Woken(), BatchLoaded(batch()), restored_centre(), on=of) == [
+        LoadBatch(BATCH_ENTRIES, adoption)
+    ]
+    request = posted(BatchLoaded(replace(batch(), timeline=9, adopting=1)), on=of)
+    assert (request.timeline, request.adopting) == (9, 1)
+    (applied,) = run(Replied(reply(3, timeline=9)), on=of)
+    assert isinstance(applied, Apply)
+    assert (applied.timeline, applied.epochs) == (9, {1: 2})
+
+
+def test_a_centre_that_says_so_again_is_left_alone_for_a_while() -> None:
+    of = new_machine()
+    run(Woken(), BatchLoaded(batch()), restored_centre(), BatchLoaded(batch()), on=of)
+    effects = run(restored_centre(), on=of)
+    assert effects[0] == LinkDown("TIMELINE", "restored")
+    assert run(Woken(), on=of) == [LoadBatch(BATCH_ENTRIES)]  # and then all is asked anew
+
+
+def test_a_till_that_was_restored_asks_for_its_next_life_first() -> None:
+    of = new_machine()
+    asked = RestoreRequest(1, "r1", 1, 2, b"h" * 32, b"")
+    (effect,) = run(Woken(), BatchLoaded(replace(batch(), restore=asked)), on=of)
+    assert isinstance(effect, PostRestore)
+    assert effect.request.signature == hashlib.sha256(wire.restore_signing_bytes("T1", asked)).digest()
+    life = RestoreReply(2, "s2", 1, 5, {}, 7, b"good")
+    assert run(Restored(life), on=of) == [ApplyRestore(life)]
+    assert run(Applied(0), on=of) == [LinkUp(), LoadBatch(BATCH_ENTRIES)]
+    assert run(BatchLoaded(replace(batch(0), missing_log=(1, 3))), on=of) == [FetchLog(1, 3)]
+    stretch = LogReply(1, 3, (), (), False)
+    assert run(LogFetched(stretch), on=of) == [StoreLog(stretch)]
+    assert run(Applied(0), on=of) == [LinkUp(), LoadBatch(BATCH_ENTRIES)]
+
+
+def test_a_next_life_that_somebody_else_gives_is_not_begun() -> None:
+    asked = RestoreRequest(1, "r1", 1, 2, b"h" * 32, b"")
+    effects = run(
+        Woken(),
+        BatchLoaded(replace(batch(), restore=asked)),
+        Restored(RestoreReply(2, "s2", 1, 5, {}, 7, b"forged")),
+    )
+    assert effects[0] == LinkDown("not_trusted", "the reply is not signed by this programme's centre")
 
 
 # ----------------------------------------------------------------------------- trust
@@ -383,5 +447,5 @@ def test_whatever_happens_in_whatever_order_one_request_is_in_flight_and_nothing
 def test_nothing_that_travels_shows_the_session() -> None:
     request = posted(Woken(), BatchLoaded(replace(batch(), session="secret-session")))
     shown = [repr(PostSync(request)), repr(BatchLoaded(replace(batch(), session="secret-session")))]
-    shown.append(repr(Apply(1, "secret-session", 1, 0, 0, ())))
+    shown.append(repr(Apply(1, 1, "secret-session", 1, 0, 0, (), b"")))
     assert "secret-session" not in "".join(shown)

@@ -133,7 +133,12 @@ def test_what_is_signed_may_still_not_follow() -> None:
 
 def reply_to(request: SyncRequest, key: Ed25519PrivateKey = CENTRE) -> SyncReply:
     reply = SyncReply(1, 2, 0, "s2", (DownItem(3, 1, b"b", b"h"),), b"", {"rulebook.all": 5}, 7, 0, 0)
-    return msgspec.structs.replace(reply, signature=key.sign(wire.reply_signing_bytes("T1", request, reply)))
+    statement = wire.down_signing_bytes("T1", reply.timeline, reply.down)
+    return msgspec.structs.replace(
+        reply,
+        signature=key.sign(wire.reply_signing_bytes("T1", request, reply)),
+        down_signature=key.sign(statement),
+    )
 
 
 def test_the_centres_answer_to_this_request_is_ours() -> None:
@@ -162,6 +167,7 @@ def test_an_answer_to_another_till_request_or_day_is_not() -> None:
         {"manifests": {}},
         {"server_ms": 8},
         {"signature": b""},
+        {"down_signature": b""},
     ],
     ids=lambda change: next(iter(change)),
 )

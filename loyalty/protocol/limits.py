@@ -14,7 +14,7 @@ from loyalty.ledger import Entry, LotTerms
 AT_MAX_S = 2**40
 KIND_MAX_CHARS = 32
 LOT_MAX_CHARS = 100
-RULE_MAX_CHARS = 64
+RULE_MAX_CHARS = 80  # with its once-key
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 

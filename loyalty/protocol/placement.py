@@ -19,8 +19,9 @@ grant a purchase.
 **Safe by construction.** A grant moves from free to a parcel; free cannot fall below zero, so nothing
 can be granted twice. Nothing comes back by a clock, only by a RELEASE of the till.
 
-Known ugliness: an account that moves home leaves its parcels in the old store until that till
-releases them, and "most visits" never forgets. Both wait for RECALL and for the idle rule.
+An account that moves home leaves its parcels in the old store until that till releases them (it
+is told at the next look-up that it is not home any more, till.py). Known ugliness: "most visits"
+never forgets.
 """
 
 from __future__ import annotations

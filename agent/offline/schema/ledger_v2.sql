@@ -1,0 +1,68 @@
+-- ledger.db, version 2: lives. A till's log has lives (epochs), the centre's database has lives
+-- (timelines), and an account may go on as another.
+
+-- A restore from a backup that the centre has not heard of yet: until then nothing is written.
+ALTER TABLE uplink ADD COLUMN restore_id TEXT;
+
+-- How far the centre has this till's lives that have ended. What is missing there is still sent.
+CREATE TABLE past_epoch (
+    epoch           INTEGER PRIMARY KEY,
+    acked_seq       INTEGER NOT NULL,
+    log_to          INTEGER NOT NULL        -- the centre had entries up to here when the life ended
+) STRICT;
+
+-- What the centre told us, by its life: each begins its downlinks anew.
+ALTER TABLE downlink RENAME TO downlink_v1;
+DROP TRIGGER downlink_is_never_edited;
+DROP TRIGGER downlink_is_never_deleted;
+CREATE TABLE downlink (
+    timeline        INTEGER NOT NULL,
+    bucket          INTEGER NOT NULL,
+    gseq            INTEGER NOT NULL,
+    body            BLOB NOT NULL,
+    h               BLOB NOT NULL,
+    reply           INTEGER,                -- in which signed reply it came (down_reply)
+    PRIMARY KEY (timeline, bucket, gseq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO downlink SELECT uplink.timeline, bucket, gseq, body, h, NULL FROM downlink_v1, uplink;
+DROP TABLE downlink_v1;
+CREATE TRIGGER downlink_is_never_edited BEFORE UPDATE ON downlink
+BEGIN SELECT RAISE(ABORT, 'what the centre granted is never edited'); END;
+CREATE TRIGGER downlink_is_never_deleted BEFORE DELETE ON downlink
+BEGIN SELECT RAISE(ABORT, 'what the centre granted is never deleted'); END;
+
+ALTER TABLE down_cursor RENAME TO down_cursor_v1;
+CREATE TABLE down_cursor (
+    timeline        INTEGER NOT NULL,
+    bucket          INTEGER NOT NULL,
+    gseq            INTEGER NOT NULL,
+    h               BLOB NOT NULL,
+    stopped_by      TEXT,                   -- the kind this program does not know: update the agent
+    PRIMARY KEY (timeline, bucket)
+) STRICT, WITHOUT ROWID;
+INSERT INTO down_cursor SELECT uplink.timeline, bucket, gseq, h, stopped_by FROM down_cursor_v1, uplink;
+DROP TABLE down_cursor_v1;
+
+-- The centre's signature under the messages of one reply: shown to a centre that has forgotten them.
+CREATE TABLE down_reply (
+    id              INTEGER PRIMARY KEY,
+    statement       BLOB NOT NULL,          -- loyalty.wire.down_signing_bytes
+    signature       BLOB NOT NULL
+) STRICT;
+
+-- Accounts that go on as another (LINK, MERGE).
+CREATE TABLE alias (
+    account         INTEGER PRIMARY KEY,
+    owner           INTEGER NOT NULL
+) STRICT;
+CREATE INDEX alias_owner ON alias (owner);
+
+-- When an account was last served here, and whether this till is where its points are kept.
+CREATE TABLE standing (
+    account         INTEGER PRIMARY KEY,
+    touched_s       INTEGER NOT NULL,
+    home            INTEGER                 -- NULL: never heard
+) STRICT;
+CREATE INDEX standing_touched ON standing (touched_s);
+CREATE INDEX standing_elsewhere ON standing (home) WHERE home = 0;
+CREATE INDEX parcel_expires ON parcel (expires_at) WHERE points > 0;

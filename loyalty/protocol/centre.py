@@ -1,0 +1,385 @@
+"""What the centre does with the points of an account, one event at a time.
+
+**What arrives has happened.** A till's entry is a fact of a counter somewhere; the office cannot
+undo it by refusing. So `arrive` posts each entry as it stands. Where it takes what its writer does
+not have, the missing points become the account's debt by an ADJUST that names the entry, and a
+note tells a person: a share never falls below zero, and the balance stays what the ledger says.
+
+**Unless the reason may still be on its way.** An entry waits in the inbox, and with it what the
+same till did later with that account and nothing else, as long as
+- it answers a HANDOVER of another till whose log has not come so far (§5.5), or
+- the centre was restored and some till has not yet said what it was granted before (§5.11).
+
+**What is free is given once.** Every way out of `free` (placement, claim, expiry, debt) is an entry
+of the centre's log of this bucket, written under the bucket's lock: what one took the other does
+not see. Nothing comes back by a clock; only a till gives back what a till holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from loyalty import ledger
+from loyalty.ledger import Entry, Posting
+from loyalty.protocol import moves
+from loyalty.protocol.books import AccountBooks, Books, asker_epoch, knows
+from loyalty.protocol.moves import Piece
+from loyalty.protocol.placement import PlacedLot, grants, next_look
+
+OVERSPENT = "OVERSPENT"
+FOREIGN = "FOREIGN_PARCEL"
+UNKNOWN_KIND = "UNKNOWN_KIND"
+UNKNOWN_MEMBER = "UNKNOWN_MEMBER"
+UNKNOWN_POSTING = "UNKNOWN_POSTING"
+
+# Why an ADJUST of the centre's own was written: a flag, for people who read the ledger.
+FLAG_OVERSPENT = OVERSPENT
+FLAG_NETTED = "NETTED"  # points that were free paid a debt
+FLAG_ONCE = "ONCE"  # the same once-key came twice; the second credit is taken back
+FLAG_SUSPENDED = "SUSPENDED"  # what a till held in a life that has ended
+FLAG_RESUMED = "RESUMED"  # and what of it came back
+FLAG_REVERSED = "REVERSED"  # told after its life had ended, and not accepted
+
+Key = tuple[str, int, int]
+"""(till, epoch, seq): the name of an entry."""
+
+
+# ------------------------------------------------------------------------- entries arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An entry that waits in the inbox. `owner` = whose points it moves today (merged cards)."""
+
+    entry: Entry
+    body: bytes
+    owner: int
+    handed: tuple[Entry, bytes] | None = None  # of a till's HANDOVER: the hub's entry that it answers
+
+    @property
+    def key(self) -> Key:
+        """The entry's name."""
+        return (self.entry.till, self.entry.epoch, self.entry.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What must be known beside the books.
+
+    `known` = entries that the ledger has already, of those the rows name; `members` = accounts that
+    are somebody's; `ended` = lives (till, epoch) that will send nothing more of themselves; `fenced`
+    = the centre was restored, and not every till has spoken since.
+    """
+
+    known: Collection[Key] = ()
+    members: Collection[int] = ()
+    ended: Collection[tuple[str, int]] = ()
+    fenced: bool = False
+
+
+@dataclass(slots=True)
+class Arrival:
+    """What became of the rows."""
+
+    applied: list[Row] = field(default_factory=list)
+    waiting: list[Row] = field(default_factory=list)
+
+
+def arrive(books: Books, rows: Sequence[Row], facts: Facts) -> Arrival:
+    """Post what can be posted, each till's entries of an account in their order."""
+    books.open({row.owner for row in rows})
+    known = set(facts.known)
+    arrival = Arrival()
+    # The centre's own (echoed) entries first: what they granted is what the others spend.
+    left = sorted(rows, key=lambda row: (not ledger.is_centre(row.entry.till), row.key))
+    moved = True
+    while moved and left:
+        moved, later = False, []
+        stopped: set[tuple[str, int]] = set()
+        for row in left:
+            stream = (row.entry.till, row.owner)
+            if stream in stopped or ("", row.owner) in stopped or _must_wait(books, row, known, facts):
+                # Behind a grant that waits, everybody waits: somebody spends it.
+                stopped.add(("", row.owner) if ledger.is_centre(row.entry.till) else stream)
+                later.append(row)
+                continue
+            _apply(books, row, known, facts)
+            arrival.applied.append(row)
+            moved = True
+        left = later
+    arrival.waiting = left
+    return arrival
+
+
+def _must_wait(books: Books, row: Row, known: set[Key], facts: Facts) -> bool:
+    if row.key in known:
+        return False
+    handed = row.handed
+    if handed is not None:
+        giver = handed[0]
+        if _key(giver) not in known and (giver.till, giver.epoch) not in facts.ended:
+            return True
+    return facts.fenced and knows(row.entry) and books.overdraws(row.entry, row.owner)
+
+
+def _apply(books: Books, row: Row, known: set[Key], facts: Facts) -> None:
+    if row.handed is not None and _key(row.handed[0]) not in known:
+        # The giver's log ended before it said so; its signed word came with the taker's.
+        _post(books, *row.handed, row.owner, facts)
+        known.add(_key(row.handed[0]))
+    if row.key in known:
+        return
+    known.add(row.key)
+    _post(books, row.entry, row.body, row.owner, facts)
+
+
+def _post(books: Books, entry: Entry, body: bytes, owner: int, facts: Facts) -> None:
+    books.post(entry, body, owner)
+    if entry.account not in facts.members:
+        books.note(entry, UNKNOWN_MEMBER, "no member has this account; the entry is kept")
+    if entry.kind not in ledger.TILL_KINDS and not ledger.is_centre(entry.till):
+        books.note(entry, UNKNOWN_KIND, f"a till does not write {entry.kind!r}; its postings were applied")
+    if not knows(entry):
+        text = "it posts to an account this version does not know; nothing was moved"
+        books.note(entry, UNKNOWN_POSTING, text)
+        return
+    if _takes_from_others(entry):
+        books.note(entry, FOREIGN, "it takes points that this till does not hold")
+    if entry.kind == "HANDOVER":
+        _tell_the_taker(books, entry, body)
+    mine = books.of(owner)
+    _cover(books, mine, entry)
+    _count_once(books, mine, entry)
+    if not facts.fenced:  # what is free may have been granted before the centre was restored
+        settle(books, owner)
+
+
+def _tell_the_taker(books: Books, entry: Entry, body: bytes) -> None:
+    """A handover whose answer was lost on the LAN is heard of by the downlink; a second time is nothing."""
+    takers = {ledger.holder(p.account) for p in entry.postings if p.points > 0}
+    for taker in sorted(who for who in takers if who):
+        if books.lives(taker, asker_epoch(entry)) == taker:
+            books.send_down(taker, body)
+
+
+def _takes_from_others(entry: Entry) -> bool:
+    """Does it take points that its till neither holds nor made? (A void takes back what its sale made.)"""
+    if ledger.is_centre(entry.till):
+        return False
+    own = ledger.parcel(entry.till)
+    return any(
+        p.points < 0
+        and p.account != own
+        and (
+            ledger.holder(p.account) is not None
+            or (p.account == ledger.FREE and ledger.maker(p.lot) != entry.till)
+        )
+        for p in entry.postings
+    )
+
+
+def _cover(books: Books, mine: AccountBooks, entry: Entry) -> None:
+    """Book what an entry took without having it: as debt, or as a repeat that was taken back before."""
+    missing = {key: -mine.shares[key] for key in mine.changed if mine.shares[key] < 0}
+    undone = {key: points for key, points in missing.items() if key[0] in mine.undone}
+    for (lot, who), points in sorted(undone.items()):
+        # A void takes back a credit that came under a once-key a second time: it is gone already.
+        postings = moves.move(ledger.ISSUED, _account(who), {lot: points})
+        books.write("ADJUST", mine.account, postings, ref=entry.id, flags=(FLAG_ONCE,))
+        del missing[lot, who]
+    if not missing:
+        return
+    postings = tuple(
+        posting
+        for (lot, who), points in sorted(missing.items())
+        for posting in moves.move(ledger.DEBT, _account(who), {lot: points})
+    )
+    books.write("ADJUST", mine.account, postings, ref=entry.id, flags=(FLAG_OVERSPENT,))
+    total = sum(missing.values())
+    books.note(entry, OVERSPENT, f"{total} hundredths of a point were spent that were not held; now debt")
+
+
+def _count_once(books: Books, mine: AccountBooks, entry: Entry) -> None:
+    """The first lot under a once-key counts; one that comes later is taken back (§3, Once)."""
+    for posting in entry.postings:
+        if posting.account != ledger.ISSUED or posting.terms is None:
+            continue
+        key = ledger.once_key(posting.terms.rule)
+        if key is None:
+            continue
+        if key not in mine.once:
+            mine.once[key] = posting.lot
+            mine.counted.append(key)
+        elif mine.once[key] != posting.lot:
+            mine.undone.add(posting.lot)
+            mine.repeats.append(posting.lot)
+            there = mine.shares.get((posting.lot, ledger.FREE), 0)
+            postings = moves.move(ledger.FREE, ledger.ISSUED, {posting.lot: there})
+            if postings:
+                books.write("ADJUST", mine.account, postings, ref=entry.id, flags=(FLAG_ONCE,))
+
+
+def settle(books: Books, account: int) -> None:
+    """Points that are free pay what the account owes, the first to expire first (§5.12)."""
+    mine = books.of(account)
+    owed = -mine.totals["debt"]
+    paid: dict[str, int] = {}
+    for lot in sorted(mine.free, key=lambda lot: (mine.lots[lot].expires_at or "~", lot)):
+        if owed <= 0:
+            break
+        paid[lot] = min(owed, mine.free[lot])
+        owed -= paid[lot]
+    if paid:
+        books.write("ADJUST", account, moves.net(paid), flags=(FLAG_NETTED,))
+
+
+# --------------------------------------------------------------------------- points go out
+
+
+def place(books: Books, account: int, hub: str, shop_now: str, *, fenced: bool = False) -> str | None:
+    """Put points where they will be asked for (placement.py); the shop time of the next look, or None."""
+    mine = books.of(account)
+    at_home = mine.held_by(hub)
+    lots = [
+        PlacedLot(lot, mine.lots[lot], free, at_home.get(lot, 0))
+        for lot, free in sorted(mine.free.items())
+        if lot in mine.lots
+    ]
+    pieces = [Piece(placed.lot, points, placed.terms) for placed, points in grants(lots, shop_now)]
+    if pieces and not fenced:
+        _grant(books, account, hub, pieces, ref="")
+    return next_look(lots, shop_now)
+
+
+def _grant(books: Books, account: int, till: str, pieces: Sequence[Piece], ref: str) -> None:
+    books.write_to(till, "GRANT", account, moves.give(ledger.FREE, ledger.parcel(till), pieces), ref)
+
+
+@dataclass(slots=True)
+class Claim:
+    """A till wants points now (§5.4). `granted` so far; `recalled` from whom they were asked back."""
+
+    id: str
+    account: int
+    till: str
+    want: int
+    granted: int = 0
+    recalled: set[str] = field(default_factory=set)
+
+
+def claim(
+    books: Books, asked: Claim, shop_now: str, reachable: Collection[str], *, fenced: bool = False
+) -> None:
+    """Grant what is free, up to what is wanted, and ask the hubs that listen now for the rest.
+
+    Asked again with the same claim it goes on where it stopped: more than `want` is never granted.
+    """
+    mine = books.of(asked.account)
+    if fenced:
+        return
+    left = asked.want - asked.granted
+    pieces: list[Piece] = []
+    for lot in mine.live_free(shop_now):
+        if left <= 0:
+            break
+        points = min(left, mine.free[lot])
+        pieces.append(Piece(lot, points, mine.lots[lot]))
+        left -= points
+    if pieces:
+        asked.granted += sum(piece.points for piece in pieces)
+        _grant(books, asked.account, asked.till, pieces, ref=asked.id)
+    if left <= 0:
+        return
+    holders = {who for (_, who), points in mine.shares.items() if points and who != asked.till}
+    for hub in sorted(holders & set(reachable) - asked.recalled):
+        asked.recalled.add(hub)
+        books.write_to(hub, "RECALL", asked.account, (), asked.id)
+
+
+# ------------------------------------------------------------------- time, lives and cards
+
+
+def expire(books: Books, account: int, west_now: str) -> int:
+    """What is free and past its day even in the westernmost store dies (§5.13). How many points."""
+    mine = books.of(account)
+    gone = {
+        lot: points
+        for lot, points in mine.free.items()
+        if lot in mine.lots and (mine.lots[lot].expires_at or "~") <= west_now
+    }
+    if gone:
+        books.write("EXPIRE", account, moves.expire(gone))
+    return sum(gone.values())
+
+
+def end_life(books: Books, account: int, till: str, epoch: int) -> None:
+    """What a till held in a life that has ended is nobody's to spend until somebody decides (§5.9, §5.10)."""
+    held = books.of(account).held_by(till)
+    if held:
+        postings = moves.move(ledger.parcel(till), ledger.parcel(ledger.past_life(till, epoch)), held)
+        books.write("ADJUST", account, postings, ref=f"{till}-{epoch}", flags=(FLAG_SUSPENDED,))
+
+
+def resume(books: Books, account: int, till: str, epoch: int) -> int:
+    """What is still suspended of that life comes back to the centre. How many points."""
+    past = ledger.past_life(till, epoch)
+    held = books.of(account).held_by(past)
+    if held:
+        postings = moves.move(ledger.parcel(past), ledger.FREE, held)
+        books.write("ADJUST", account, postings, ref=f"{till}-{epoch}", flags=(FLAG_RESUMED,))
+        settle(books, account)
+    return sum(held.values())
+
+
+def undo(books: Books, account: int, entry: Entry) -> None:
+    """Book the opposite of an entry that was accepted only to be seen (§5.10)."""
+    postings = []
+    for posting in entry.postings:
+        who = books.holder_of(entry, posting.account)
+        name = posting.account if who is None else _account(who)
+        postings.append(Posting(name, posting.lot, -posting.points))
+    if postings:
+        back = books.write("ADJUST", account, tuple(postings), ref=entry.id, flags=(FLAG_REVERSED,))
+        _cover(books, books.of(account), back)
+        settle(books, account)
+
+
+def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Collection[str]) -> None:
+    """All that `old` has is `new`'s from now on (§5.15, LINK §2); `told` are tills that should know.
+
+    Two buckets change in one transaction: the only step that does. A till that has not heard may
+    still spend the old account's parcels, for its entries are posted to the new one's books.
+    """
+    source, target = giving.of(old), taking.of(new)
+    rows = {(_account(who), lot): points for (lot, who), points in source.shares.items() if points}
+    debt = source.totals["debt"]
+    if debt:
+        rows[ledger.DEBT, giving.next_lot()] = debt
+    holders = {who for (_, who), points in source.shares.items() if points and who != ledger.FREE}
+    terms = dict(source.lots)
+    out = giving.write(kind, old, moves.merge_out(rows), ref=f"account:{new}")
+    body = giving.entries[-1][1]
+    for till in sorted({who for who in holders if "~" not in who} | set(told)):
+        giving.send_down(till, body)
+    for key, lot in source.once.items():
+        if key not in target.once:
+            target.once[key] = lot
+            target.counted.append(key)
+    taking.write(kind, new, moves.merge_in(rows, terms), ref=out.id)
+    settle(taking, new)
+
+
+def merged_into(entry: Entry) -> int | None:
+    """Of a MERGE or LINK as a till hears it: the account that goes on."""
+    name, _, number = (entry.ref or "").partition(":")
+    return int(number) if name == "account" and number.isdigit() else None
+
+
+def _account(holder: str) -> str:
+    """The account of the double entry of a holder."""
+    return ledger.FREE if holder == ledger.FREE else ledger.parcel(holder)
+
+
+def _key(entry: Entry) -> Key:
+    return (entry.till, entry.epoch, entry.seq)
