@@ -66,9 +66,15 @@ def holder(account: str) -> str | None:
     return account.removeprefix(_PARCEL) if account.startswith(_PARCEL) else None
 
 
-def past_life(till: str, epoch: int) -> str:
-    """The holder of what a till held in an epoch that has ended: no till's id has a tilde."""
+def life(till: str, epoch: int) -> str:
+    """The holder of what a till holds in one life of its log: no till's id has a tilde."""
     return f"{till}~{epoch}"
+
+
+def life_of(holder: str) -> tuple[str, int]:
+    """(till, epoch) of such a holder."""
+    till, _, epoch = holder.rpartition("~")
+    return till, int(epoch)
 
 
 def once_rule(rule: str, when: str) -> str:

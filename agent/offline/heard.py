@@ -156,7 +156,7 @@ def _known(body: bytes) -> Entry | str:
 def _effects(db: LedgerDb, till: str, entry: Entry) -> list[law.Effect]:
     held: list[Held] = db.held(entry.account) if entry.account is not None else []
     before = entry.kind == "HANDOVER" and db.answers(entry.id, "HANDOVER")
-    return law.hear(till, entry, held, applied_before=before)
+    return law.hear(till, db.uplink().epoch, entry, held, applied_before=before)
 
 
 def _carry_out(db: LedgerDb, till: str, why: Entry, effects: list[law.Effect], now_s: int) -> None:

@@ -108,7 +108,7 @@ def _lots(account: Account) -> list[LotLine]:
         LotLine(
             points=sum(shares[lot.lot].values()),
             free=shares[lot.lot].pop(FREE, 0),
-            at_tills=list(shares[lot.lot].items()),
+            at_tills=[(ledger.life_of(who)[0], points) for who, points in shares[lot.lot].items()],
             active_from=datetime.fromisoformat(lot.active_from),
             expires_at=datetime.fromisoformat(lot.expires_at) if lot.expires_at else None,
             rule=lot.rule,

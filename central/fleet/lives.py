@@ -8,9 +8,7 @@ What such a life still has to tell is never dropped. From a till that was restor
 its own log, and is taken as it comes. From a dead or stolen one it is quarantined: an operator accepts
 it or reverses it, and after QUARANTINE_DAYS it is accepted.
 
-The parcels of a life are moved bucket by bucket, each in a transaction of its own, after the life has
-been written down as ended: a crash between two of them leaves shares under the name of a till whose
-life has ended, and `finish` moves them when it is called again.
+Nothing has to be moved for that: a share's holder is a life, not a till (loyalty/protocol/books.py).
 """
 
 from __future__ import annotations
@@ -40,7 +38,7 @@ class LifeError(Trouble):
 
 @transaction.atomic
 def end(till: Till, *, trusted: bool, restore_id: str | None = None) -> TillLife:
-    """The present life of a till is over. Call `finish` when this is committed."""
+    """The present life of a till is over; what waited for its word may be looked at again."""
     cursor = TillCursor.objects.select_for_update().get(till=till)
     assert till.public_key is not None
     return TillLife.objects.create(
@@ -58,17 +56,6 @@ def end(till: Till, *, trusted: bool, restore_id: str | None = None) -> TillLife
     )
 
 
-def finish(life: TillLife) -> None:
-    """Suspend what the life held, and look at what waited for its word."""
-    held = Share.objects.filter(holder=life.till_id).order_by("b", "account")
-    keys = sorted(set(held.values_list("b", "account")))
-    for b, group in groupby(keys, key=lambda key: key[0]):
-        with transaction.atomic(), shelf.opened(b) as books:
-            for _, account in group:
-                law.end_life(books, account, life.till_id, life.epoch)
-    applier.try_again()
-
-
 def close(till_id: str) -> TillLife:
     """A till is dead, stolen or gone: its life ends, and it needs a new code. Raises LifeError."""
     with transaction.atomic():
@@ -84,7 +71,7 @@ def close(till_id: str) -> TillLife:
         # Grants go to an open till of the store, or wait.
         heir = till.store.tills.filter(closed_ms=None, epoch__gt=0).exclude(id=till.id).order_by("id").first()
         Store.objects.filter(id=till.store_id, hub=till.id).update(hub=heir.id if heir else None)
-    finish(life)
+    applier.try_again()
     from central.fleet import timeline
 
     timeline.lift_fence()
@@ -93,7 +80,7 @@ def close(till_id: str) -> TillLife:
 
 def resume(life: TillLife) -> int:
     """What is still suspended of a life comes back to the centre; how many points (hundredths)."""
-    past = ledger.past_life(life.till_id, life.epoch)
+    past = ledger.life(life.till_id, life.epoch)
     keys = sorted(set(Share.objects.filter(holder=past).values_list("b", "account")))
     points = 0
     for b, group in groupby(keys, key=lambda key: key[0]):
@@ -149,15 +136,15 @@ def restored(till: Till, request: wire.RestoreRequest) -> TillLife:
         till = Till.objects.select_for_update().get(id=till.id)
         life = end(till, trusted=True, restore_id=request.restore_id)
         begin(till)
-    finish(life)
+    applier.try_again()
     return life
 
 
 def catch_up(till: Till, epoch: int) -> None:
     """The till is in a later life than this restored centre remembers; it has yet to speak in it."""
-    life = end(till, trusted=True)
+    end(till, trusted=True)
     _begin(till, epoch, spoke_in=0)
-    finish(life)
+    applier.try_again()
 
 
 # --------------------------------------------------------------------------- quarantine

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from central import clock
-from central.fleet.models import Centre, TillLife
+from central.fleet.models import Centre, Till
 from central.intake.models import note
 from central.ledger.models import (
     Balance,
@@ -35,7 +35,7 @@ def open_bucket(b: int, timeline: int) -> Books:
     log = BucketLog.objects.select_for_update().get(b=b)
     # A new life of the centre begins a new log: what it forgot of the old one has those numbers.
     next_seq, head = (log.next_seq, bytes(log.head)) if log.timeline == timeline else (1, genesis)
-    return Books(b, timeline, next_seq, head, clock.now_s(), _reader(b), lives())
+    return Books(b, timeline, next_seq, head, clock.now_s(), _reader(b), epoch_of)
 
 
 @contextmanager
@@ -46,10 +46,9 @@ def opened(b: int) -> Iterator[Books]:
     save(books)
 
 
-def lives() -> Callable[[str, int], str]:
-    """Which lives have ended: their parcels are another holder's (loyalty/protocol/books.py)."""
-    ended: set[tuple[str, int]] = set(TillLife.objects.values_list("till_id", "epoch"))
-    return lambda till, epoch: ledger.past_life(till, epoch) if (till, epoch) in ended else till
+def epoch_of(till: str) -> int:
+    """The present life of a till; 0 = there is none."""
+    return Till.objects.filter(id=till).values_list("epoch", flat=True).first() or 0
 
 
 def _reader(b: int) -> Callable[[Iterable[int]], Mapping[int, AccountBooks]]:

@@ -121,7 +121,7 @@ class Claim(models.Model):
 class Share(models.Model):
     """What one holder may spend of a lot, in hundredths. A share of nothing has no row.
 
-    A holder is a till, FREE, or what a till held in a life that has ended (`ledger.past_life`).
+    A holder is FREE, or one life of a till (`ledger.life`).
     """
 
     pk = models.CompositePrimaryKey("b", "account", "lot", "holder")

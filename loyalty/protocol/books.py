@@ -5,9 +5,11 @@ parcel (or into free), a total the sum of the postings into `issued`, `spent`, `
 `adjusted` or `debt`. There is no other way to change them than `post`. What a step changed
 lies in the lists and sets below until the shell has written it, in one transaction.
 
-**Lives.** A till's entries post to `parcel:{till}`. What a till held in a life that has ended
-(§5.9, §5.10) is another holder, `{till}~{epoch}`: the till of today cannot spend it, and a
-late entry of that life can.
+**Lives.** Entries speak of `parcel:{till}`; a holder is one LIFE of a till, `{till}~{epoch}`. So what a
+till held in a life that has ended (§5.9, §5.10) is not its own any more in the moment in which the next
+one begins: the till of today cannot spend it, and a late entry of the old life can. Which life an entry
+means stands in the entry: its own, where it speaks of its writer; else its `ref` says so
+(`{till}-{epoch}`, and what it answers behind a colon: GRANT, HANDOVER).
 """
 
 from __future__ import annotations
@@ -84,15 +86,6 @@ def spending_order(terms: LotTerms, lot: str) -> tuple[bool, str, str, str]:
     return (terms.expires_at is None, terms.expires_at or "", terms.active_from, lot)
 
 
-Lives = Callable[[str, int], str]
-"""(till, epoch) -> the holder that the parcels of this life are: the till itself, or its past life."""
-
-
-def today(till: str, _epoch: int) -> str:
-    """Every life is the present one."""
-    return till
-
-
 class Books:
     """Some accounts of one bucket inside one step, and the centre's log of that bucket."""
 
@@ -104,14 +97,14 @@ class Books:
         head: bytes,
         now_s: int,
         read: Callable[[Iterable[int]], Mapping[int, AccountBooks]],
-        lives: Lives = today,
+        epoch_of: Callable[[str], int],
     ) -> None:
         self.b = b
         self.timeline = timeline
         self.next_seq = next_seq
         self.head = head
         self.now_s = now_s
-        self.lives = lives
+        self.epoch_of = epoch_of  # till -> its present life
         self.accounts: dict[int, AccountBooks] = {}
         self.entries: list[tuple[Entry, bytes, int]] = []  # and whose points they moved
         self.down: list[tuple[str, bytes]] = []  # (till, body): for its downlink, in order
@@ -146,15 +139,13 @@ class Books:
     def holder_of(self, entry: Entry, account: str) -> str | None:
         """Whose share a posting of `entry` changes: a holder, FREE, or None for a total.
 
-        A till's entry speaks of its own parcel as it was in that life, and of another's (HANDOVER)
-        as it was when that one asked; the centre speaks of today, or names a past life itself.
+        See Lives, at the top of this file.
         """
-        who = ledger.FREE if account == ledger.FREE else ledger.holder(account)
-        if who is None or who == ledger.FREE or ledger.is_centre(entry.till) or "~" in who:
-            return who
-        if who == entry.till:
-            return self.lives(who, entry.epoch)
-        return self.lives(who, asker_epoch(entry))
+        return holder_of(entry, account)
+
+    def life_of(self, till: str) -> str:
+        """The holder that a till is today."""
+        return ledger.life(till, self.epoch_of(till))
 
     def post(self, entry: Entry, body: bytes, owner: int | None = None) -> None:
         """Add an entry to the ledger and move its points in the books of `owner` (merged cards, §5.15)."""
@@ -204,9 +195,11 @@ class Books:
         self.post(entry, body)
         return entry
 
-    def write_to(self, till: str, kind: str, account: int, postings: tuple[Posting, ...], ref: str) -> Entry:
-        """The same, and `till` is told of it."""
-        entry = self.write(kind, account, postings, ref=ref or None)
+    def write_to(
+        self, till: str, kind: str, account: int, postings: tuple[Posting, ...], answers: str = ""
+    ) -> Entry:
+        """The same, for the present life of `till`, which is told of it."""
+        entry = self.write(kind, account, postings, ref=told_life(till, self.epoch_of(till), answers))
         self.send_down(till, self.entries[-1][1])
         return entry
 
@@ -223,11 +216,23 @@ class Books:
         self.notes.append(Note(entry, code, detail))
 
 
-def asker_epoch(entry: Entry) -> int:
-    """The life of the till that a HANDOVER answers: its `ref` is `{till}-{epoch}:{receipt}`."""
-    life = (entry.ref or "").partition(":")[0]
-    epoch = life.rpartition("-")[2]
+def told_life(till: str, epoch: int, answers: str = "") -> str:
+    """The `ref` of an entry that speaks of another's parcel: whose life, and what it answers."""
+    return f"{till}-{epoch}:{answers}" if answers else f"{till}-{epoch}"
+
+
+def told_epoch(entry: Entry) -> int:
+    """The epoch in such a `ref`; 0, which no life has, where there is none."""
+    epoch = (entry.ref or "").partition(":")[0].rpartition("-")[2]
     return int(epoch) if epoch.isdigit() else 0
+
+
+def holder_of(entry: Entry, account: str) -> str | None:
+    """Whose share a posting of `entry` into `account` changes: a life of a till, FREE, or None."""
+    who = ledger.FREE if account == ledger.FREE else ledger.holder(account)
+    if who is None or who == ledger.FREE or "~" in who:
+        return who
+    return ledger.life(who, entry.epoch if who == entry.till else told_epoch(entry))
 
 
 def knows(entry: Entry) -> bool:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from loyalty import ledger
 from loyalty.ledger import Entry, Posting
 from loyalty.protocol import moves
-from loyalty.protocol.books import AccountBooks, Books, asker_epoch, knows
+from loyalty.protocol.books import AccountBooks, Books, knows, told_epoch
 from loyalty.protocol.moves import Piece
 from loyalty.protocol.placement import PlacedLot, grants, next_look
 
@@ -37,8 +37,7 @@ UNKNOWN_POSTING = "UNKNOWN_POSTING"
 FLAG_OVERSPENT = OVERSPENT
 FLAG_NETTED = "NETTED"  # points that were free paid a debt
 FLAG_ONCE = "ONCE"  # the same once-key came twice; the second credit is taken back
-FLAG_SUSPENDED = "SUSPENDED"  # what a till held in a life that has ended
-FLAG_RESUMED = "RESUMED"  # and what of it came back
+FLAG_RESUMED = "RESUMED"  # what a till held in a life that had ended came back
 FLAG_REVERSED = "REVERSED"  # told after its life had ended, and not accepted
 
 Key = tuple[str, int, int]
@@ -159,7 +158,7 @@ def _tell_the_taker(books: Books, entry: Entry, body: bytes) -> None:
     """A handover whose answer was lost on the LAN is heard of by the downlink; a second time is nothing."""
     takers = {ledger.holder(p.account) for p in entry.postings if p.points > 0}
     for taker in sorted(who for who in takers if who):
-        if books.lives(taker, asker_epoch(entry)) == taker:
+        if books.epoch_of(taker) == told_epoch(entry):
             books.send_down(taker, body)
 
 
@@ -240,7 +239,7 @@ def settle(books: Books, account: int) -> None:
 def place(books: Books, account: int, hub: str, shop_now: str, *, fenced: bool = False) -> str | None:
     """Put points where they will be asked for (placement.py); the shop time of the next look, or None."""
     mine = books.of(account)
-    at_home = mine.held_by(hub)
+    at_home = mine.held_by(books.life_of(hub))
     lots = [
         PlacedLot(lot, mine.lots[lot], free, at_home.get(lot, 0))
         for lot, free in sorted(mine.free.items())
@@ -248,12 +247,12 @@ def place(books: Books, account: int, hub: str, shop_now: str, *, fenced: bool =
     ]
     pieces = [Piece(placed.lot, points, placed.terms) for placed, points in grants(lots, shop_now)]
     if pieces and not fenced:
-        _grant(books, account, hub, pieces, ref="")
+        _grant(books, account, hub, pieces)
     return next_look(lots, shop_now)
 
 
-def _grant(books: Books, account: int, till: str, pieces: Sequence[Piece], ref: str) -> None:
-    books.write_to(till, "GRANT", account, moves.give(ledger.FREE, ledger.parcel(till), pieces), ref)
+def _grant(books: Books, account: int, till: str, pieces: Sequence[Piece], answers: str = "") -> None:
+    books.write_to(till, "GRANT", account, moves.give(ledger.FREE, ledger.parcel(till), pieces), answers)
 
 
 @dataclass(slots=True)
@@ -288,11 +287,12 @@ def claim(
         left -= points
     if pieces:
         asked.granted += sum(piece.points for piece in pieces)
-        _grant(books, asked.account, asked.till, pieces, ref=asked.id)
+        _grant(books, asked.account, asked.till, pieces, asked.id)
     if left <= 0:
         return
-    holders = {who for (_, who), points in mine.shares.items() if points and who != asked.till}
-    for hub in sorted(holders & set(reachable) - asked.recalled):
+    holders = {who for (_, who), points in mine.shares.items() if points}
+    listening = {hub for hub in reachable if hub != asked.till and books.life_of(hub) in holders}
+    for hub in sorted(listening - asked.recalled):
         asked.recalled.add(hub)
         books.write_to(hub, "RECALL", asked.account, (), asked.id)
 
@@ -313,17 +313,9 @@ def expire(books: Books, account: int, west_now: str) -> int:
     return sum(gone.values())
 
 
-def end_life(books: Books, account: int, till: str, epoch: int) -> None:
-    """What a till held in a life that has ended is nobody's to spend until somebody decides (§5.9, §5.10)."""
-    held = books.of(account).held_by(till)
-    if held:
-        postings = moves.move(ledger.parcel(till), ledger.parcel(ledger.past_life(till, epoch)), held)
-        books.write("ADJUST", account, postings, ref=f"{till}-{epoch}", flags=(FLAG_SUSPENDED,))
-
-
 def resume(books: Books, account: int, till: str, epoch: int) -> int:
     """What is still suspended of that life comes back to the centre. How many points."""
-    past = ledger.past_life(till, epoch)
+    past = ledger.life(till, epoch)
     held = books.of(account).held_by(past)
     if held:
         postings = moves.move(ledger.parcel(past), ledger.FREE, held)
@@ -356,11 +348,12 @@ def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Col
     debt = source.totals["debt"]
     if debt:
         rows[ledger.DEBT, giving.next_lot()] = debt
-    holders = {who for (_, who), points in source.shares.items() if points and who != ledger.FREE}
+    lives = {who for (_, who), points in source.shares.items() if points and who != ledger.FREE}
+    present = {till for till, epoch in map(ledger.life_of, lives) if giving.epoch_of(till) == epoch}
     terms = dict(source.lots)
     out = giving.write(kind, old, moves.merge_out(rows), ref=f"account:{new}")
     body = giving.entries[-1][1]
-    for till in sorted({who for who in holders if "~" not in who} | set(told)):
+    for till in sorted(present | set(told)):
         giving.send_down(till, body)
     for key, lot in source.once.items():
         if key not in target.once:

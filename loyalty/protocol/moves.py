@@ -12,7 +12,7 @@ stands somewhere else.
     GRANT         free → parcel:till
     EXPIRE        free → expired
     ADJUST        adjusted ↔ free · free → debt (netted) · debt → parcel, free (covered)
-                  parcel:till → parcel:till~epoch → free (a life that ended)
+                  parcel:till~epoch → free (of a life that ended)
     MERGE, LINK   every account of the one → adjusted → the same account of the other
     REGISTER, RECALL   nothing
 """

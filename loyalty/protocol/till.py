@@ -23,7 +23,7 @@ from typing import TypeAlias
 from loyalty import ledger
 from loyalty.ledger import Entry, LotTerms, Posting
 from loyalty.protocol import moves
-from loyalty.protocol.books import is_live, spending_order
+from loyalty.protocol.books import is_live, spending_order, told_epoch
 from loyalty.protocol.centre import merged_into
 
 IDLE_S = 30 * 86_400
@@ -86,19 +86,24 @@ class UnknownKindError(ValueError):
         self.kind = kind
 
 
-def hear(till: str, message: Entry, held: Sequence[Held], *, applied_before: bool = False) -> list[Effect]:
+def hear(
+    till: str, epoch: int, message: Entry, held: Sequence[Held], *, applied_before: bool = False
+) -> list[Effect]:
     """What a message of the downlink does here. `held` = what this till holds of its account.
 
-    `applied_before` = this very HANDOVER came by the LAN already. Raises UnknownKindError.
+    What was meant for another life of this till is not its own. `applied_before` = this very HANDOVER
+    came by the LAN already. Raises UnknownKindError.
     """
     account = message.account
     if account is None:
+        return []
+    if message.kind in ("GRANT", "HANDOVER") and told_epoch(message) not in (0, epoch):
         return []
     match message.kind:
         case "GRANT":
             return take_in(till, message)
         case "HANDOVER":
-            if applied_before or message.till == till:
+            if applied_before:
                 return []
             # Our own entry says that it was applied; hearing of it again changes nothing.
             return [Write("HANDOVER", account, (), message.id), *take_in(till, message)]

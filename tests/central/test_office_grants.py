@@ -30,7 +30,8 @@ def shares(account: int) -> dict[str, int]:
     """Holder -> hundredths."""
     found: dict[str, int] = {}
     for share in Share.objects.filter(account=account):
-        found[share.holder] = found.get(share.holder, 0) + share.points
+        who = share.holder if share.holder == "free" else ledger.life_of(share.holder)[0]
+        found[who] = found.get(who, 0) + share.points
     return found
 
 

@@ -201,7 +201,7 @@ def look_at_everything(office: Office, till: TillBox, heard: Heard, home: Path) 
     assert (theirs["received"], theirs["head"]) == (ours["entries"], ours["head"])
     disk, central = till.state / "ledger.db", home / "office" / "central.sqlite3"
     parcels = rows(disk, "SELECT account, lot, points FROM parcel WHERE points > 0 ORDER BY 1, 2")
-    shares = "SELECT account, lot, points FROM share WHERE holder = 'T1' ORDER BY 1, 2"
+    shares = "SELECT account, lot, points FROM share WHERE holder = 'T1~1' ORDER BY 1, 2"
     assert rows(central, shares) == parcels
     held = rows(central, "SELECT account, held FROM balance WHERE held > 0 ORDER BY 1")
     assert held == rows(central, "SELECT account, sum(points) FROM share GROUP BY 1 ORDER BY 1")

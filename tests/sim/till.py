@@ -1,0 +1,354 @@
+"""A till of the simulated chain: the real till, its real files and its real half of the protocol.
+
+What threads do in the agent (agent/main.py, agent/sync/client.py) the simulator does, one thing at a
+time and in any order: it hands messages to the network, and plays the sync machine's effects. Its
+power may fail between any two statements of its ledger, and its disk may be full or fail.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.drivers.contracts import OutputComplete
+from agent.drivers.document import Document
+from agent.inbox import (
+    ApplyAsked,
+    Ask,
+    Claimed,
+    Event,
+    Inbox,
+    LoadBatchAsked,
+    LookedUp,
+    LookupFailed,
+    RetryNoted,
+)
+from agent.inbox import LinkChanged as LinkTold
+from agent.offline import heard
+from agent.offline.engine import InForce
+from agent.offline.ledger_db import LedgerDb, Reader, Uplink
+from agent.offline.snapshot_db import Members, SnapshotDb
+from agent.sync import machine, trust
+from agent.sync.machine import SyncMachine
+from agent.till import Till
+from loyalty import wire
+from loyalty.wire import ClaimRequest, EnrollReply, Member
+from tests.sim.centre import Crash
+
+
+class Fragile:
+    """A connection whose power or disk fails at the statement that was chosen."""
+
+    def __init__(self, connection: sqlite3.Connection, till: SimTill) -> None:
+        self._connection = connection
+        self._till = till
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+        self._till.statement(sql)
+        return self._connection.execute(sql, values)
+
+    def executemany(self, sql: str, values: Any) -> sqlite3.Cursor:
+        self._till.statement(sql)
+        return self._connection.executemany(sql, values)
+
+
+class Outside:
+    """agent.outside.Outside: what is asked of the world becomes a message."""
+
+    printer_columns = None
+
+    def __init__(self, till: SimTill) -> None:
+        self._till = till
+
+    def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
+        self._till.wants_sync = True
+        if done is not None:
+            done()
+
+    def lookup(self, card_key: int) -> None:
+        self._till.look_up(card_key)
+
+    def claim(self, request: ClaimRequest) -> None:
+        self._till.claim(request)
+
+    def learn(self, card_key: int, member: Member) -> None:
+        self._till.shelf.learn(card_key, member, self._till.wall_s())
+
+    def print_slip(self, job_id: str, document: Document) -> None:
+        self._till.later.append(OutputComplete("printer", job_id))
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
+@dataclass(eq=False)
+class SimTill:
+    """One box. A clone is a second box with the same name, key and past."""
+
+    name: str  # of the box, for the trace
+    enrolment: EnrollReply
+    key: Ed25519PrivateKey
+    directory: Path
+    in_force: InForce
+    now_ms: Callable[[], int]
+    send: Callable[..., None]
+    clock_off_s: int = 0
+    cable: bool = True  # is the link there?
+    wants_sync: bool = True
+    later: list[Event] = field(default_factory=list)
+    crash_in: int | None = None
+    fails_in: int | None = None
+    full: bool = False
+    fired: dict[str, int] = field(default_factory=dict)
+    asked: dict[str, Ask] = field(default_factory=dict)  # quotes that are waited for
+    open: dict[str, dict[str, Any]] = field(default_factory=dict)  # quotes as they were answered
+    answered: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
+    post: object | None = None  # the sync message whose answer is waited for
+    is_up: bool = False
+    heads: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    @property
+    def till_id(self) -> str:
+        return self.enrolment.till
+
+    @property
+    def disk(self) -> sqlite3.Connection:
+        """Its ledger, for whoever looks on and must not disturb it."""
+        connection: sqlite3.Connection = self.ledger._db._connection  # type: ignore[attr-defined]
+        return connection
+
+    def uplink(self) -> Uplink:
+        """Where it stands, as its disk says."""
+        return Reader(self.disk).uplink()
+
+    def wall_s(self) -> int:
+        return max(0, self.now_ms() // 1000 + self.clock_off_s)
+
+    # ---- power
+
+    def start(self) -> None:
+        """Switch it on."""
+        self.ledger = LedgerDb(self.directory / "ledger.db")
+        if self.ledger.identity() is None:
+            self.ledger.enrol(self.enrolment, "http://centre")
+        self.ledger._db = Fragile(self.ledger._db, self)  # type: ignore[assignment]
+        self.shelf = SnapshotDb(self.directory / "snapshot.db")
+        self.members = Members.open(self.directory / "snapshot.db")
+        identity = self.ledger.identity()
+        assert identity is not None
+        self.till = Till(
+            identity=identity,
+            chain_key=self.enrolment.chain_key,
+            ledger_db=self.ledger,
+            members=self.members,
+            in_force=self.in_force,
+            inbox=Inbox(),
+            outside=Outside(self),
+            wall_s=self.wall_s,
+            monotonic_ms=self.now_ms,
+            language="ru",
+            version="sim",
+        )
+        self.machine = SyncMachine(
+            self.till_id,
+            sign=partial(trust.sign, self.key),
+            is_ours=partial(trust.reply_is_ours, self.enrolment.reply_key, self.till_id),
+            interval_s=60,
+            is_restored=partial(trust.restored_is_ours, self.enrolment.reply_key, self.till_id),
+        )
+        self.session = self.ledger.uplink().session
+        self.post, self.wants_sync, self.is_up = None, True, True
+        self.asked.clear()
+        self.later.clear()
+
+    def stop(self) -> None:
+        """Switch it off, or be switched off."""
+        self.is_up = False
+        self.members.close()
+        self.shelf.close()
+        self.ledger.close()
+
+    def statement(self, sql: str) -> None:
+        """Before each statement of the ledger: is this the one?"""
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            if self.crash_in < 0:
+                self.crash_in = None
+                raise Crash
+        if self.full and sql.startswith(("INSERT", "UPDATE")):
+            self._fail("till_disk_full", "database or disk is full", sqlite3.SQLITE_FULL)
+        if self.fails_in is not None and not sql.startswith(("SELECT", "BEGIN", "ROLLBACK")):
+            self.fails_in -= 1
+            if self.fails_in < 0:
+                self.fails_in = None
+                self._fail("till_io_error", "disk I/O error", sqlite3.SQLITE_IOERR_WRITE)
+
+    def _fail(self, fault: str, text: str, code: int) -> None:
+        self.fired[fault] = self.fired.get(fault, 0) + 1
+        error = sqlite3.OperationalError(text)
+        error.sqlite_errorcode = code
+        raise error
+
+    def backup(self, target: Path) -> None:
+        """Its ledger, as `kopilka-agent backup` keeps it."""
+        target.unlink(missing_ok=True)
+        with closing(sqlite3.connect(self.directory / "ledger.db")) as reading:
+            reading.execute("VACUUM INTO ?", (str(target),))
+
+    def restore(self, source: Path, restore_id: str) -> None:
+        """A new disk with the backup on it, as `kopilka-agent restore` makes it."""
+        self.stop()
+        for file in self.directory.iterdir():
+            file.unlink()
+        shutil.copyfile(source, self.directory / "ledger.db")
+        with closing(LedgerDb(self.directory / "ledger.db")) as fresh:
+            heard.begin_restore(fresh, restore_id)
+        self.open.clear()
+        self.start()
+
+    # ---- the loop
+
+    def handle(self, event: Event) -> None:
+        """One event, and what it leaves to be done at once."""
+        self.till.handle(event)
+        self.handle_timers()
+
+    def handle_timers(self) -> None:
+        """What is due, and what was left to be done at once."""
+        self.till.ring()
+        while self.later:
+            self.till.handle(self.later.pop(0))
+
+    # ---- the sync thread, played
+
+    def sync(self) -> None:
+        """Wake the machine, if it sleeps."""
+        if self.post is None:
+            self.wants_sync = False
+            self.play(self.machine.step(machine.Woken()))
+
+    def play(self, effects: list[machine.Effect]) -> None:
+        """Do what the machine says."""
+        for effect in effects:
+            match effect:
+                case machine.LoadBatch(limit, adopt):
+                    ask = LoadBatchAsked(limit, adopt)
+                    self.handle(ask)
+                    if ask.reply.exception() is not None:
+                        self.play(self.machine.step(machine.Failed("no room")))
+                        return
+                    batch = ask.reply.result(0)
+                    self.session = batch.session
+                    self.play(self.machine.step(machine.BatchLoaded(batch)))
+                case machine.PostSync(request):
+                    self._post("POST", "sync", request, wire.SyncReply, machine.Replied)
+                case machine.PostRestore(request):
+                    self._post("POST", "restore", request, wire.RestoreReply, machine.Restored)
+                case machine.FetchLog(epoch, first_seq):
+                    self._post(
+                        "GET", f"log?epoch={epoch}&from={first_seq}", None, wire.LogReply, machine.LogFetched
+                    )
+                case machine.Apply() | machine.ApplyRestore() | machine.StoreLog():
+                    done = ApplyAsked(effect)
+                    self.handle(done)
+                    if done.reply.exception() is not None:
+                        self.play(self.machine.step(machine.Failed("no room")))
+                        return
+                    self.session = self.ledger.uplink().session
+                    self.play(self.machine.step(machine.Applied(done.reply.result(0))))
+                case machine.NoteRetry(attempt):
+                    self.handle(RetryNoted(attempt))
+                case machine.LinkUp():
+                    self.handle(LinkTold(None, ""))
+                case machine.LinkDown(word, detail):
+                    self.handle(LinkTold(word, detail))
+                    self.fired[f"till_heard_{word}"] = self.fired.get(f"till_heard_{word}", 0) + 1
+
+    def _post(
+        self, method: str, path: str, request: Any, kind: type[Any], event: Callable[[Any], machine.Event]
+    ) -> None:
+        post = self.post = object()
+
+        def answered(status: int | None, body: bytes) -> None:
+            if self.post is not post or not self.is_up:
+                return  # it gave up, or began anew
+            self.post = None
+            self.play(self.machine.step(_event(status, body, kind, event)))
+
+        self.send(self, method, path, request, self.session, answered)
+
+    # ---- the look-up thread, played
+
+    def look_up(self, card_key: int) -> None:
+        def answered(status: int | None, body: bytes) -> None:
+            if not self.is_up:
+                return
+            found = _unpacked(status, body, wire.LookupReply)
+            self.handle(LookupFailed(card_key) if found is None else LookedUp(card_key, found.member))
+
+        request = wire.LookupRequest(wire.WIRE_VERSION, card_key)
+        self.send(self, "POST", "lookup", request, self.session, answered)
+
+    def claim(self, request: ClaimRequest) -> None:
+        def answered(status: int | None, body: bytes) -> None:
+            if not self.is_up:
+                return
+            reply = _unpacked(status, body, wire.ClaimReply)
+            if reply is not None and not trust.claim_is_ours(
+                self.enrolment.reply_key, self.till_id, request, reply
+            ):
+                reply = None
+            self.handle(Claimed(request, reply))
+
+        self.send(self, "POST", "claim", request, self.session, answered)
+
+
+def _event(
+    status: int | None, body: bytes, kind: type[Any], event: Callable[[Any], machine.Event]
+) -> machine.Event:
+    if status is None:
+        return machine.Unreachable("no answer")
+    if status == 200:
+        message = _unpacked(status, body, kind)
+        return machine.Unreachable("half an answer") if message is None else event(message)
+    try:
+        return machine.Refused(status, wire.unpack(wire.Refusal, body))
+    except wire.WireError:
+        return machine.Refused(status, None)
+
+
+def _unpacked(status: int | None, body: bytes, kind: type[Any]) -> Any:
+    if status != 200:
+        return None
+    try:
+        return wire.unpack(kind, body)
+    except wire.WireError:
+        return None
+
+
+def new_key(seed: bytes) -> tuple[Ed25519PrivateKey, bytes]:
+    """A till's key, the same for the same seed, and its public half."""
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return key, public
+
+
+def converted(body: dict[str, Any], kind: type[Any]) -> Any:
+    """A body as the API reads it."""
+    return msgspec.convert(body, kind)
