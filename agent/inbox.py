@@ -230,7 +230,7 @@ class Claimed:
     """What the centre (verified) answered to a claim; None: nothing, in its time."""
 
     request: ClaimRequest
-    reply: ClaimReply | None
+    answer: ClaimReply | None
 
 
 @dataclass(frozen=True, slots=True)

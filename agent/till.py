@@ -271,8 +271,9 @@ class Till:
             message = replace(
                 message,
                 timeline=adopt.timeline,
-                adopting=uplink.timeline,
-                echo=heard.echo(self._ledger, adopt.down),
+                adopting=True,
+                down=self._ledger.down_cursors(adopt.heard_in),
+                echo=heard.echo(self._ledger, adopt.heard_in, adopt.down),
             )
         else:
             message = replace(message, missing_log=heard.missing_log(self._ledger))
@@ -308,7 +309,7 @@ class Till:
 
     def _claimed(self, event: Claimed) -> None:
         """The centre answered to a claim; its points are this till's, whatever becomes of the sale."""
-        reply = event.reply
+        reply = event.answer
         if reply is not None:
             heard.claimed(
                 self._ledger,

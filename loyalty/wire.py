@@ -93,10 +93,9 @@ class DownItem(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Echo(msgspec.Struct, array_like=True, frozen=True):
-    """What the centre once told a till in one reply, as the till applied it (§5.11).
+    """What the centre once told a till in one reply, as far as the till applied it (§5.11).
 
-    `statement` = `down_signing_bytes` of that reply, `signature` the centre's under it: the items lead,
-    each by its hash, to the heads that stand there.
+    `statement` = `down_signing_bytes` of that reply, `signature` the centre's under it.
     """
 
     items: tuple[DownItem, ...]
@@ -125,9 +124,9 @@ class SyncRequest(Confidential, frozen=True):
     versions: dict[str, Whole]  # channel -> version in force
     status: dict[str, int | str]
     timeline: Whole = 0  # the life of the centre that the till knows; `down` are cursors of it
-    # First words to a centre that was restored: the life of it that the till knew (`down` are cursors of
-    # that one), and what it told the till then and has forgotten.
-    adopting: Whole = 0
+    # First words to a centre that was restored. `down` are cursors of the life that the centre remembers
+    # (`Refusal.heard_in`), `echo` what it told the till since then and has forgotten.
+    adopting: bool = False
     echo: tuple[Echo, ...] = ()
 
 
@@ -150,8 +149,8 @@ class SyncReply(Confidential, frozen=True):
 class Refusal(msgspec.Struct, array_like=True, frozen=True):
     """The body of a 4xx: a word for the program, an English sentence for the log, the server's cursor.
 
-    With TIMELINE: the new life of the centre, what it still knows of the till's downlinks (bucket ->
-    gseq), and how far it has each life of the till's log (epoch -> next seq).
+    With TIMELINE: the new life of the centre; what it still knows of the till's downlinks (bucket ->
+    gseq) and of which life they are; and how far it has each life of the till's log (epoch -> next seq).
     """
 
     code: str
@@ -159,6 +158,7 @@ class Refusal(msgspec.Struct, array_like=True, frozen=True):
     next_seq: Whole = 0
     timeline: Whole = 0
     down: dict[Bucket, Whole] = {}
+    heard_in: Whole = 0
     epochs: dict[Whole, Whole] = {}
 
 
@@ -339,26 +339,24 @@ def reply_signing_bytes(till: str, request: SyncRequest, reply: SyncReply) -> by
 
 
 def down_signing_bytes(till: str, timeline: int, items: Sequence[DownItem]) -> bytes:
-    """What the centre signs of the messages it sends down in one reply: the head of each downlink."""
-    heads = {item.bucket: (item.gseq, item.h) for item in items}
-    return b"kopilka-down-1\0" + _encode((till, timeline, sorted(heads.items())))
+    """What the centre signs of the messages that it sends down in one reply: each by its hash."""
+    named = [(item.bucket, item.gseq, hashlib.sha256(item.body).digest()) for item in items]
+    return b"kopilka-down-1\0" + _encode((till, timeline, named))
 
 
-_DownStatement = tuple[str, int, list[tuple[int, tuple[int, bytes]]]]
+_DownStatement = tuple[str, int, set[tuple[int, int, bytes]]]
 
 
-def read_down_statement(statement: bytes) -> tuple[str, int, dict[int, tuple[int, bytes]]]:
-    """(till, timeline, bucket -> (gseq, h)) of `down_signing_bytes`. Raises WireError."""
+def read_down_statement(statement: bytes) -> _DownStatement:
+    """(till, timeline, {(bucket, gseq, sha256 of the body)}) of `down_signing_bytes`. Raises WireError."""
     prefix, _, rest = statement.partition(b"\0")
-    try:
-        till, timeline, heads = msgspec.msgpack.decode(
-            rest, type=tuple[str, int, list[tuple[int, tuple[int, bytes]]]]
-        )
-    except UNREADABLE as error:
-        raise WireError("not a statement of a downlink") from error
     if prefix != b"kopilka-down-1":
         raise WireError("not a statement of a downlink")
-    return till, timeline, dict(heads)
+    try:
+        told: _DownStatement = msgspec.msgpack.decode(rest, type=_DownStatement)
+    except UNREADABLE as error:
+        raise WireError("not a statement of a downlink") from error
+    return told
 
 
 def claim_signing_bytes(till: str, reply: ClaimReply) -> bytes:

@@ -251,26 +251,23 @@ def take_over(db: LedgerDb, till: str, body: bytes, signature: bytes, now_s: int
 # ------------------------------------------------------------------------ lives that end
 
 
-def echo(db: Reader, remembered: Mapping[int, int]) -> tuple[Echo, ...]:
-    """What this till applied beyond what the centre still remembers (bucket -> gseq), with its signature.
+def echo(db: Reader, heard_in: int, remembered: Mapping[int, int]) -> tuple[Echo, ...]:
+    """What this till applied beyond what a restored centre remembers, reply by reply, as it was signed.
 
-    Reply by reply, as the centre signed them.
+    The centre remembers its life `heard_in` up to a message in each bucket, and nothing of later ones.
     """
-    timeline = db.uplink().timeline
     rows = db.execute(
-        "SELECT reply, statement, signature, bucket, gseq, body, h"
-        " FROM downlink JOIN down_reply ON reply = id"
-        " WHERE downlink.timeline = ? ORDER BY reply, bucket, gseq",
-        (timeline,),
+        "SELECT reply, statement, signature, timeline, bucket, gseq, body, h"
+        " FROM downlink JOIN down_reply ON reply = id WHERE timeline >= ?"
+        " ORDER BY reply, bucket, gseq",
+        (heard_in,),
     )
     replies: dict[int, tuple[bytes, bytes, list[DownItem]]] = {}
-    for reply, statement, signature, bucket, gseq, body, h in rows:
-        replies.setdefault(reply, (statement, signature, []))[2].append(DownItem(bucket, gseq, body, h))
-    return tuple(
-        Echo(tuple(items), statement, signature)
-        for statement, signature, items in replies.values()
-        if any(item.gseq > remembered.get(item.bucket, 0) for item in items)
-    )
+    for reply, statement, signature, timeline, bucket, gseq, body, h in rows:
+        if timeline > heard_in or gseq > remembered.get(bucket, 0):
+            item = DownItem(bucket, gseq, body, h)
+            replies.setdefault(reply, (statement, signature, []))[2].append(item)
+    return tuple(Echo(tuple(items), statement, signature) for statement, signature, items in replies.values())
 
 
 def begin_restore(db: LedgerDb, restore_id: str) -> None:

@@ -247,11 +247,7 @@ class Reader:
                 bodies.append(body)
                 documents += [(seq, document)] if document is not None else []
             more = self.head(epoch, till)[0] > after + len(bodies)
-            down = dict(
-                self._db.execute(
-                    "SELECT bucket, gseq FROM down_cursor WHERE timeline = ?", (uplink.timeline,)
-                ).fetchall()
-            )
+            down = self.down_cursors(uplink.timeline)
             prev = self.hash_at(epoch, after, till)
         finally:
             self._db.execute("COMMIT")
@@ -264,6 +260,11 @@ class Reader:
             " (SELECT max(seq) FROM entry e WHERE e.epoch = p.epoch) ORDER BY epoch LIMIT 1"
         ).fetchone()
         return (row[0], row[1]) if row else (uplink.epoch, uplink.acked_seq)
+
+    def down_cursors(self, timeline: int) -> dict[int, int]:
+        """Bucket -> the last message applied, in one life of the centre."""
+        rows = self._db.execute("SELECT bucket, gseq FROM down_cursor WHERE timeline = ?", (timeline,))
+        return dict(rows.fetchall())
 
     def down_head(self, bucket: int, till: str, timeline: int) -> tuple[int, bytes]:
         """(gseq, hash) of the newest applied message of one downlink."""

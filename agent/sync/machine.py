@@ -69,7 +69,7 @@ class BatchToSend:
     retry_attempt: int
     more: bool = False  # there are entries behind these
     timeline: int = 0  # the life of the centre that this is said to
-    adopting: int = 0  # and the one that `down` is of, where the centre has begun another
+    adopting: bool = False  # first words to a centre that was restored
     echo: tuple[Echo, ...] = ()
     restore: RestoreRequest | None = None  # before anything else: unsigned
     missing_log: tuple[int, int] | None = None  # (epoch, first seq) that only the centre has
@@ -80,9 +80,9 @@ class Adoption:
     """What a restored centre said of itself: its life, and what it still has of ours."""
 
     timeline: int
-    next_seq: int
+    heard_in: int  # the life of which `down` is: bucket -> gseq
     down: dict[int, int]
-    epochs: dict[int, int]
+    epochs: dict[int, int]  # epoch -> next seq
 
 
 # ------------------------------------------------------------------------------ events
@@ -430,7 +430,7 @@ class SyncMachine:
         sent = len(self._request.entries) if self._request else 0
         refusal = event.refusal
         if code == wire.TIMELINE and refusal is not None and self._adopt is None:
-            self._adopt = Adoption(refusal.timeline, refusal.next_seq, refusal.down, refusal.epochs)
+            self._adopt = Adoption(refusal.timeline, refusal.heard_in, refusal.down, refusal.epochs)
             return [self._load()]
         self._adopt = None
         if event.status == 413 and sent > 1:

@@ -15,7 +15,7 @@ from django.db import transaction
 from central import clock
 from central.errors import Trouble
 from central.fleet import lives, sessions
-from central.fleet.models import ID_PATTERN, Centre, EnrolmentCode, Store, Till, TillCursor
+from central.fleet.models import ID_PATTERN, EnrolmentCode, Store, Till, TillCursor
 from central.home import Home, public_bytes
 from central.ledger.models import FREE
 from central.rules import publishing, store_settings
@@ -133,7 +133,7 @@ def enrol(request: wire.EnrollRequest) -> wire.EnrollReply:
         code.save()
     elif bytes(code.used_key) != request.public_key or code.used_epoch != till.epoch:
         raise CodeError("CODE_USED", "this code was used by another machine; ask the office for a new one")
-    timeline = Centre.objects.get().timeline
+    timeline, down = lives.downlinks(till)
     return wire.EnrollReply(
         till=till.id,
         epoch=till.epoch,
@@ -147,7 +147,7 @@ def enrol(request: wire.EnrollRequest) -> wire.EnrollReply:
         channel_keys=publishing.channel_keys(home),
         keyset_version=publishing.KEYSET_VERSION,
         server_ms=clock.now_ms(),
-        down=lives.downlinks(till),
+        down=down,
     )
 
 

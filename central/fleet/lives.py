@@ -118,13 +118,19 @@ def _begin(till: Till, epoch: int, spoke_in: int) -> None:
             "last_head": genesis,
             "timeline": spoke_in,
             "adopted_no": None,
+            "began_in": spoke_in,
+            "began_at": {
+                row.b: [row.gseq, bytes(row.h).hex()] for row in DownHead.objects.filter(till=till.id)
+            },
         },
     )
 
 
-def downlinks(till: Till) -> dict[int, tuple[int, bytes]]:
-    """Where the downlinks of a till stand: a new life begins behind what the old one was told."""
-    return {row.b: (row.gseq, bytes(row.h)) for row in DownHead.objects.filter(till=till.id)}
+def downlinks(till: Till) -> tuple[int, dict[int, tuple[int, bytes]]]:
+    """In which life of the centre, and where, the downlinks of a till's present life begin."""
+    cursor = TillCursor.objects.get(till=till)
+    began = {int(b): (gseq, bytes.fromhex(h)) for b, (gseq, h) in cursor.began_at.items()}
+    return cursor.began_in, began
 
 
 def restored(till: Till, request: wire.RestoreRequest) -> TillLife:

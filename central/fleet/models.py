@@ -97,6 +97,10 @@ class TillCursor(models.Model):
     last_head = models.BinaryField(max_length=32)
     last_sync_ms = models.BigIntegerField(null=True)
     timeline = models.BigIntegerField(default=0)  # the life of the centre in which it spoke last
+    # Where its downlinks stood when this life of the till began, and in which life of the centre: what it
+    # is told when it asks once more, however much has been sent to it since.
+    began_in = models.BigIntegerField(default=0)
+    began_at = models.JSONField(default=dict)  # bucket -> [gseq, hash in hex]
     adopted_no = models.BigIntegerField(null=True)  # session_no when it spoke for the first time in that life
     versions = models.JSONField(default=dict)
     status = models.JSONField(default=dict)

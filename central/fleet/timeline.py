@@ -12,7 +12,9 @@ The downlinks of the old life end; in the new one each till's begin with what it
 
 from __future__ import annotations
 
-from collections import defaultdict
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -28,6 +30,7 @@ from central.ledger import books as shelf
 from central.ledger.models import DownHead, DownMessage
 from central.members import accounts
 from loyalty import ledger, wire
+from loyalty.ledger import Entry, LedgerError
 from loyalty.protocol.intake import Refused
 
 
@@ -41,87 +44,93 @@ def begin_anew() -> int:
     return centre.timeline
 
 
-def known_downlinks(till: Till) -> dict[int, int]:
-    """Bucket -> the last message of the old life that the centre remembers."""
-    return dict(DownHead.objects.filter(till=till.id).values_list("b", "gseq"))
+def known_downlinks(till: Till) -> tuple[int, dict[int, int]]:
+    """The life in which a till's downlinks are remembered, and how far: bucket -> the last message."""
+    heads = DownHead.objects.filter(till=till.id)
+    heard_in = max(heads.values_list("timeline", flat=True), default=0)
+    return heard_in, dict(heads.filter(timeline=heard_in).values_list("b", "gseq"))
 
 
-def adopt(till: Till, request: wire.SyncRequest) -> None:
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What an echo left to be done: buckets with something to apply, accounts to be merged again."""
+
+    buckets: frozenset[int]
+    merges: tuple[Entry, ...]
+
+
+def adopt(till: Till, request: wire.SyncRequest) -> Adopted:
     """A till speaks for the first time in this life: take in its echo, begin its downlinks anew.
 
-    `request.echo` holds what it applied beyond what we remember. Raises Refused for an echo that is not
-    ours. Inside the transaction that accepts its batch.
+    Raises Refused for an echo that is not ours. Inside the transaction that accepts its batch.
 
     A till that was itself restored may lack a stretch. What it was granted there it can no more spend
     than show; what it did spend comes with its entries, as a debt that the points pay, which are still
     free here.
     """
-    forgotten = _verified(till, request)
-    now_ms = clock.now_ms()
-    for items in forgotten.values():
-        for item in items:
-            entry = ledger.parse(item.body)
-            owner = accounts.owner(entry.account or 0)
-            InboxEntry.objects.get_or_create(
-                till=entry.till,
-                epoch=entry.epoch,
-                seq=entry.seq,
-                defaults={
-                    "b": ledger.bucket(owner),
-                    "account": entry.account,
-                    "body": item.body,
-                    "h": item.h,
-                    "received_ms": now_ms,
-                },
-            )
+    echoed = _verified(till, request)
+    ours = [(item, entry) for item, entry in echoed if ledger.is_centre(entry.till)]
+    grants = [(item, entry) for item, entry in ours if entry.kind == "GRANT"]
+    buckets = frozenset(_to_the_inbox(item, entry) for item, entry in grants)
+    _begin_downlinks(till, request, {entry.id for _, entry in echoed})
+    return Adopted(buckets, tuple(entry for _, entry in ours if entry.kind in ("LINK", "MERGE")))
+
+
+def _to_the_inbox(item: wire.DownItem, entry: Entry) -> int:
+    """An entry of our own that we have forgotten is applied like any that arrives; its bucket."""
+    b = ledger.bucket(accounts.owner(entry.account or 0))
+    InboxEntry.objects.get_or_create(
+        till=entry.till,
+        epoch=entry.epoch,
+        seq=entry.seq,
+        defaults={
+            "b": b,
+            "account": entry.account,
+            "body": item.body,
+            "h": item.h,
+            "received_ms": clock.now_ms(),
+        },
+    )
+    return b
+
+
+def _begin_downlinks(till: Till, request: wire.SyncRequest, echoed: Collection[str]) -> None:
+    """What the till was told, and had not applied when we forgot the rest, it is told again."""
     timeline = Centre.objects.get().timeline
-    # What we told it and it had not applied when we forgot the rest: it is told again.
     for head in DownHead.objects.filter(till=till.id).exclude(timeline=timeline).order_by("b"):
-        applied = request.down.get(head.b, 0)
-        rest = DownMessage.objects.filter(b=head.b, till=till.id, gseq__gt=applied).order_by("gseq")
-        bodies = [bytes(message.body) for message in rest]
+        rest = DownMessage.objects.filter(b=head.b, till=till.id, gseq__gt=request.down.get(head.b, 0))
+        bodies = [bytes(message.body) for message in rest.order_by("gseq")]
         DownMessage.objects.filter(b=head.b, till=till.id).delete()
         fresh = shelf.new_downlink(head.b, till.id, timeline)
         messages = []
         for body in bodies:
-            fresh.gseq += 1
-            fresh.h = ledger.link(bytes(fresh.h), body)
-            messages.append(DownMessage(b=head.b, till=till.id, gseq=fresh.gseq, body=body, h=fresh.h))
+            if ledger.parse(body).id not in echoed:  # told again in a life that we have forgotten
+                fresh.gseq += 1
+                fresh.h = ledger.link(bytes(fresh.h), body)
+                messages.append(DownMessage(b=head.b, till=till.id, gseq=fresh.gseq, body=body, h=fresh.h))
         DownMessage.objects.bulk_create(messages)
         DownHead.objects.filter(b=head.b, till=till.id).update(timeline=timeline, gseq=fresh.gseq, h=fresh.h)
 
 
-def _verified(till: Till, request: wire.SyncRequest) -> dict[int, list[wire.DownItem]]:
-    """Bucket -> messages beyond what we remember, each leading by its hash to a head that we signed."""
+def _verified(till: Till, request: wire.SyncRequest) -> list[tuple[wire.DownItem, Entry]]:
+    """The messages of an echo, each signed by us for this till. Raises Refused."""
     key = Ed25519PublicKey.from_public_bytes(public_bytes(settings.HOME.reply_key))
-    signed: dict[int, dict[int, bytes]] = defaultdict(dict)
-    items: dict[int, dict[int, wire.DownItem]] = defaultdict(dict)
+    found: list[tuple[wire.DownItem, Entry]] = []
     for echo in request.echo:
         try:
             key.verify(echo.signature, echo.statement)
-            told, timeline, heads = wire.read_down_statement(echo.statement)
-        except (InvalidSignature, wire.WireError) as error:
+            told, _, named = wire.read_down_statement(echo.statement)
+            for item in echo.items:
+                if (
+                    item.bucket,
+                    item.gseq,
+                    hashlib.sha256(item.body).digest(),
+                ) not in named or told != till.id:
+                    raise Refused(400, "BAD_ECHO", f"downlink {item.bucket}: not what this centre signed")
+                found.append((item, ledger.parse(item.body)))
+        except (InvalidSignature, wire.WireError, LedgerError) as error:
             raise Refused(400, "BAD_ECHO", "an echo that this centre did not sign") from error
-        if (told, timeline) != (till.id, request.adopting):
-            raise Refused(400, "BAD_ECHO", "an echo of another till, or of another life")
-        for b, (gseq, h) in heads.items():
-            signed[b][gseq] = h
-        for item in echo.items:
-            items[item.bucket][item.gseq] = item
-    remembered = {row.b: (row.gseq, bytes(row.h)) for row in DownHead.objects.filter(till=till.id)}
-    forgotten: dict[int, list[wire.DownItem]] = {}
-    for b, found in items.items():
-        gseq, h = remembered.get(b) or (0, wire.down_genesis(till.id, b, request.adopting))
-        run: list[wire.DownItem] = []
-        while gseq + 1 in found:
-            gseq, h = gseq + 1, ledger.link(h, found[gseq + 1].body)
-            run.append(found[gseq])
-        if run and signed[b].get(gseq) != h:
-            raise Refused(
-                400, "BAD_ECHO", f"downlink {b}: it does not lead to a head that this centre signed"
-            )
-        forgotten[b] = run
-    return forgotten
+    return found
 
 
 def _unheard(timeline: int) -> bool:

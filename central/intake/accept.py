@@ -49,17 +49,21 @@ class Accepted:
     session: str
     new_entries: int
     buckets: frozenset[int]
+    merges: tuple[ledger.Entry, ...] = ()  # that a restored centre has forgotten
     late: bool = False  # of a life that has ended: there is nothing to send down
 
 
 class TimelineChanged(Refused):
     """The centre has begun another life since the till spoke: `down` = what it remembers of before."""
 
-    def __init__(self, timeline: int, down: dict[int, int], epochs: dict[int, int], next_seq: int) -> None:
+    def __init__(
+        self, timeline: int, heard_in: int, down: dict[int, int], epochs: dict[int, int], next_seq: int
+    ) -> None:
         super().__init__(
             409, wire.TIMELINE, "the centre was restored from a backup; send again, and echo", next_seq
         )
         self.timeline = timeline
+        self.heard_in = heard_in
         self.down = down
         self.epochs = epochs
 
@@ -95,8 +99,9 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
         raise _timeline_changed(till, now, row)
     session = _session_shown(till, row, now, request)
     verdict = _judge(_cursor(till, row), request, session)
+    adopted = timeline.Adopted(frozenset(), ())
     if row.timeline != now:
-        timeline.adopt(till, request)
+        adopted = timeline.adopt(till, request)
         row.timeline, row.adopted_no = now, row.session_no + 1
     new = _store(till.id, verdict.new)
     moved = verdict.cursor
@@ -118,7 +123,8 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
         durable_seq=row.durable_seq,
         session=_session(till, row.session_no, now),
         new_entries=len(verdict.new),
-        buckets=new,
+        buckets=new | adopted.buckets,
+        merges=adopted.merges,
     )
 
 
@@ -165,13 +171,13 @@ def restore(till: Till, request: wire.RestoreRequest) -> wire.RestoreReply:
     life = lives.restored(till, request)
     till.refresh_from_db()
     cursor = TillCursor.objects.get(till=till)
-    now = Centre.objects.get().timeline
+    began_in, down = lives.downlinks(till)
     reply = wire.RestoreReply(
         epoch=till.epoch,
-        session=_session(till, cursor.session_no, now),
-        timeline=now,
+        session=_session(till, cursor.session_no, began_in),
+        timeline=began_in,
         log_to=life.next_seq - 1,
-        down=lives.downlinks(till),
+        down=down,
         server_ms=clock.now_ms(),
         signature=b"",
     )
@@ -224,9 +230,8 @@ def _verify(key: bytes, signature: bytes, message: bytes) -> None:
 
 def _timeline_changed(till: Till, now: int, row: TillCursor) -> TimelineChanged:
     epochs = dict(TillLife.objects.filter(till=till).values_list("epoch", "next_seq"))
-    return TimelineChanged(
-        now, timeline.known_downlinks(till), epochs | {till.epoch: row.next_seq}, row.next_seq
-    )
+    epochs[till.epoch] = row.next_seq
+    return TimelineChanged(now, *timeline.known_downlinks(till), epochs, row.next_seq)
 
 
 def _session_shown(till: Till, cursor: TillCursor, now: int, request: wire.SyncRequest) -> Session:

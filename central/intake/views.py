@@ -25,7 +25,7 @@ from central.fleet.models import Till
 from central.home import Home
 from central.intake import accept
 from central.ledger import applier, grants
-from central.members import directory
+from central.members import directory, registering
 from central.rules import publishing, store_settings
 from central.rules.models import Publication, PublicationFile
 from loyalty import wire
@@ -91,8 +91,10 @@ def sync(request: HttpRequest, till: str) -> HttpResponse:
     message = _message(request, wire.SyncRequest, wire.MESSAGE_MAX_BYTES)
     the_till = _till(till)
     accepted = accept.accept(the_till, message)
-    timeline.lift_fence()
+    for forgotten in accepted.merges:
+        registering.merge_again(forgotten)
     applier.apply_waiting(accepted.buckets)
+    timeline.lift_fence()
     grants.place_due(the_till.store)
     store_settings.keep_fresh(the_till.store)
     heard = {} if message.adopting else message.down
@@ -268,6 +270,10 @@ def _refusal(refusal: Refused) -> HttpResponse:
     message = wire.Refusal(refusal.code, str(refusal), refusal.next_seq)
     if isinstance(refusal, accept.TimelineChanged):
         message = msgspec.structs.replace(
-            message, timeline=refusal.timeline, down=refusal.down, epochs=refusal.epochs
+            message,
+            timeline=refusal.timeline,
+            heard_in=refusal.heard_in,
+            down=refusal.down,
+            epochs=refusal.epochs,
         )
     return HttpResponse(wire.pack(message), content_type=wire.CONTENT_TYPE, status=refusal.http)

@@ -93,6 +93,15 @@ def merge(old: int, new: int, kind: str = "MERGE") -> None:
     Account.objects.filter(b=taking_b, account=new).update(due_s=0)
 
 
+def merge_again(told: ledger.Entry) -> None:
+    """A LINK or MERGE that a till echoes to a restored centre."""
+    new = law.merged_into(told)
+    if new is None or told.account is None:
+        return
+    if Account.objects.filter(account=told.account, b=ledger.bucket(told.account)).exists():
+        merge(told.account, accounts.owner(new), told.kind)
+
+
 def _tills_that_know(b: int, account: int) -> Collection[str]:
     """Tills that wrote entries for an account: they have its card."""
     writers = LedgerEntry.objects.filter(b=b, account=account).values_list("till", flat=True).distinct()

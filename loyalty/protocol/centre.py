@@ -17,7 +17,7 @@ not see. Nothing comes back by a clock; only a till gives back what a till holds
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from loyalty import ledger
@@ -86,40 +86,67 @@ class Arrival:
 
 
 def arrive(books: Books, rows: Sequence[Row], facts: Facts) -> Arrival:
-    """Post what can be posted, each till's entries of an account in their order."""
+    """Post what can be posted, each till's entries of an account in their order.
+
+    Between tills there is no order but this: what fits goes first, for what one gave back another may
+    have been granted and spent.
+    """
     books.open({row.owner for row in rows})
     known = set(facts.known)
     arrival = Arrival()
-    # The centre's own (echoed) entries first: what they granted is what the others spend.
-    left = sorted(rows, key=lambda row: (not ledger.is_centre(row.entry.till), row.key))
-    moved = True
-    while moved and left:
-        moved, later = False, []
-        stopped: set[tuple[str, int]] = set()
-        for row in left:
-            stream = (row.entry.till, row.owner)
-            if stream in stopped or ("", row.owner) in stopped or _must_wait(books, row, known, facts):
-                # Behind a grant that waits, everybody waits: somebody spends it.
-                stopped.add(("", row.owner) if ledger.is_centre(row.entry.till) else stream)
-                later.append(row)
-                continue
-            _apply(books, row, known, facts)
-            arrival.applied.append(row)
-            moved = True
-        left = later
+    left = sorted(rows, key=lambda row: row.key)
+    while left:
+        fitting, rest = _next(books, left, known, facts)
+        if not fitting:
+            # Nothing fits any more. Unless the reason may still come, what has happened has happened.
+            forced = None if facts.fenced else next(iter(_heads(rest, known, facts)), None)
+            if forced is None:
+                break
+            fitting = [forced]
+            _apply(books, forced, known, facts)
+        arrival.applied += fitting
+        gone = {id(row) for row in fitting}
+        left = [row for row in left if id(row) not in gone]
     arrival.waiting = left
     return arrival
 
 
-def _must_wait(books: Books, row: Row, known: set[Key], facts: Facts) -> bool:
-    if row.key in known:
+def _next(books: Books, left: Sequence[Row], known: set[Key], facts: Facts) -> tuple[list[Row], list[Row]]:
+    """Apply, in one pass, what fits; and what is left."""
+    fitting: list[Row] = []
+    rest: list[Row] = []
+    stopped: set[tuple[str, int]] = set()
+    for row in left:
+        stream = (row.entry.till, row.owner)
+        if stream in stopped or _waits_for_another(row, known, facts) or not _fits(books, row, known):
+            stopped.add(stream)
+            rest.append(row)
+        else:
+            _apply(books, row, known, facts)
+            fitting.append(row)
+    return fitting, rest
+
+
+def _heads(left: Sequence[Row], known: set[Key], facts: Facts) -> Iterator[Row]:
+    """The first of each stream, of those that wait for nobody else's word."""
+    seen: set[tuple[str, int]] = set()
+    for row in left:
+        stream = (row.entry.till, row.owner)
+        if stream not in seen and not _waits_for_another(row, known, facts):
+            yield row
+        seen.add(stream)
+
+
+def _waits_for_another(row: Row, known: set[Key], facts: Facts) -> bool:
+    """Does it answer a HANDOVER of a log that has not come so far?"""
+    if row.handed is None or row.key in known:
         return False
-    handed = row.handed
-    if handed is not None:
-        giver = handed[0]
-        if _key(giver) not in known and (giver.till, giver.epoch) not in facts.ended:
-            return True
-    return facts.fenced and knows(row.entry) and books.overdraws(row.entry, row.owner)
+    giver = row.handed[0]
+    return _key(giver) not in known and (giver.till, giver.epoch) not in facts.ended
+
+
+def _fits(books: Books, row: Row, known: set[Key]) -> bool:
+    return row.key in known or not knows(row.entry) or not books.overdraws(row.entry, row.owner)
 
 
 def _apply(books: Books, row: Row, known: set[Key], facts: Facts) -> None:

@@ -221,7 +221,7 @@ def test_the_till_signs_what_it_says() -> None:
     """A change of any of these is a change of what was signed; the entries stand behind `head`."""
     changes: dict[str, Any] = {
         "v": 2, "epoch": 2, "session": "x", "first_seq": 2, "prev": b"x", "head": b"x", "down": {1: 1},
-        "timeline": 2, "adopting": 1, "echo": (wire.Echo((), b"", b""),),
+        "timeline": 2, "adopting": True, "echo": (wire.Echo((), b"", b""),),
     }  # fmt: skip
     signed = {
         wire.sync_signing_bytes("T1", msgspec.structs.replace(REQUEST, **{k: v})) for k, v in changes.items()

@@ -133,9 +133,13 @@ class SimCentre:
     def start(self) -> None:
         """Its process begins, with what a crash may have left in the inbox."""
         connections.close_all()
-        self.is_up = True
-        with self.fragile():
-            applier.apply_waiting()
+        try:
+            with self.fragile():
+                applier.apply_waiting()
+        except (Crash, OperationalError):
+            self.is_up = False
+        else:
+            self.is_up = True
 
     def ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """One request to its end. Raises Crash where the power fails on the way."""

@@ -8,7 +8,9 @@ up what they wrote, and compares.
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -88,6 +90,22 @@ class Witness:
     def lost(self, till: SimTill) -> None:
         """A disk is gone with what it held."""
         self.tainted |= set(self.box(till).parcels)
+
+    def received(self) -> set[tuple[str, int, int]]:
+        """What the centre has of tills' logs."""
+        return set(InboxEntry.objects.values_list("till", "epoch", "seq"))
+
+    def forgotten(self, before: set[tuple[str, int, int]]) -> None:
+        """The centre's disk is gone, and with it what stood on no other: two disks died of that one."""
+        elsewhere = self.received()
+        for till in self.world.boxes:
+            path = till.directory / "ledger.db"
+            with closing(sqlite3.connect(path)) as disk:
+                rows = disk.execute("SELECT epoch, seq FROM entry").fetchall()
+            elsewhere |= {(till.till_id, epoch, seq) for epoch, seq in rows}
+        for name in before - elsewhere:
+            entry = self._parsed.get(name)
+            self.tainted |= {posting.lot for posting in entry.postings} if entry else set()
 
     def _cursors(self, till: SimTill) -> dict[tuple[int, int], int]:
         rows = till.disk.execute("SELECT timeline, bucket, gseq FROM down_cursor")
@@ -279,9 +297,10 @@ class Witness:
                     if posting.account == ledger.parcel(till.till_id):
                         says[posting.lot] += posting.points
         # What it was granted before the centre forgot, and the centre has not booked again yet.
-        for body in InboxEntry.objects.filter(till__startswith="c:", applied=False).values_list("body"):
-            entry = ledger.parse(bytes(body[0]))
-            if entry.ref and entry.kind == "GRANT" and _life(entry.ref) == uplink.epoch:
+        for (body,) in InboxEntry.objects.filter(till__startswith="c:", applied=False).values_list("body"):
+            entry = ledger.parse(bytes(body))
+            booked = LedgerEntry.objects.filter(till=entry.till, epoch=entry.epoch, seq=entry.seq).exists()
+            if not booked and entry.ref and entry.kind == "GRANT" and _life(entry.ref) == uplink.epoch:
                 for posting in entry.postings:
                     if posting.account == ledger.parcel(till.till_id):
                         says[posting.lot] += posting.points

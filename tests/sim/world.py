@@ -458,7 +458,9 @@ class World:
         """Its disk dies; the backup is put on a new one."""
         if not self.centre.has_backup or self._enrolled_since_backup:
             return None  # a life begun by a code that the backup does not know: operators enrol it again
+        before = self.witness.received()
         self.centre.restore()
+        self.witness.forgotten(before)
         self.happened["centre_restored"] += 1
         return str(Centre.objects.get().timeline)
 
@@ -538,12 +540,17 @@ class World:
             till.machine = till.machine  # whatever it waited for is gone with the cable
             before = len(self.network)
             self._guard(till, lambda: till.play(till.machine.step(_woken(till))))
-            for message in self.network[before:]:
-                status, body = self.centre.ask(message.method, message.path, message.body, message.headers)
-                if status == 200 and "sync" in message.path:
-                    reply = wire.unpack(wire.SyncReply, body)
-                    self.happened["late_entries"] += bool(reply.quarantined)
+            asked = [message for message in self.network[before:] if message.path.endswith("/sync")]
             del self.network[before:]
+            try:
+                for message in asked:
+                    status, body = self.centre.ask(
+                        message.method, message.path, message.body, message.headers
+                    )
+                    if status == 200:
+                        self.happened["late_entries"] += bool(wire.unpack(wire.SyncReply, body).quarantined)
+            except Crash:
+                pass
         self._bury(till)
         return till.name
 

@@ -297,17 +297,17 @@ def test_what_only_a_person_mends_is_tried_again_at_the_slowest_pace(status: int
 
 
 def restored_centre(next_seq: int = 2) -> Refused:
-    return Refused(409, Refusal("TIMELINE", "restored", next_seq, 9, {7: 3}, {1: next_seq}))
+    return Refused(409, Refusal("TIMELINE", "restored", next_seq, 9, {7: 3}, 5, {1: next_seq}))
 
 
 def test_a_centre_that_was_restored_is_told_again_what_it_has_forgotten() -> None:
     of = new_machine()
-    adoption = Adoption(9, 2, {7: 3}, {1: 2})
+    adoption = Adoption(9, 5, {7: 3}, {1: 2})
     assert run(Woken(), BatchLoaded(batch()), restored_centre(), on=of) == [
         LoadBatch(BATCH_ENTRIES, adoption)
     ]
-    request = posted(BatchLoaded(replace(batch(), timeline=9, adopting=1)), on=of)
-    assert (request.timeline, request.adopting) == (9, 1)
+    request = posted(BatchLoaded(replace(batch(), timeline=9, adopting=True)), on=of)
+    assert (request.timeline, request.adopting) == (9, True)
     (applied,) = run(Replied(reply(3, timeline=9)), on=of)
     assert isinstance(applied, Apply)
     assert (applied.timeline, applied.epochs) == (9, {1: 2})
