@@ -21,10 +21,8 @@ from loyalty import settings as settings_files
 from loyalty.card import NumberTemplate, parse_templates
 from loyalty.heap import paused_collector
 from loyalty.manifest import CATALOG
+from loyalty.repricing import NO_GOODS, NO_RULES
 from loyalty.settings import Settings, StoreInfo, shop_time
-
-NO_RULES: Mapping[str, Any] = {"format": 1, "semantics": 1, "id": "none", "seq": 1, "rules": []}
-NO_GOODS: Mapping[str, Any] = {"format": 1, "currency": "RUB", "categories": {}, "skus": {}}
 
 
 @dataclass(frozen=True, slots=True)
