@@ -51,13 +51,12 @@ from loyalty.manifest import CATALOG, RULEBOOK
 from loyalty.protocol import goods
 from loyalty.returns import Returned, give_back
 from loyalty.texts import N_
-from loyalty.wire import ReceiptReply
+from loyalty.wire import NO_SUCH_RECEIPT, ReceiptReply
 
 log = logging.getLogger(__name__)
 
 RULES_WAIT_MS = 6_000  # a large rulebook on a slow box; the cash program waits for ten seconds
 COMPILED_KEPT = 2
-NO_SUCH = "NO_SUCH_RECEIPT"  # the centre has that till's log, and this is not in it
 
 PRICE_DIFFERS = N_(
     "a receipt does not come to its old price with the rules that lie here; the office settles its return"
@@ -253,7 +252,7 @@ class GoodsReturns:
         if heard is None:
             return None
         if heard.reply is None:
-            if heard.refused == NO_SUCH:
+            if heard.refused == NO_SUCH_RECEIPT:
                 raise Problem(404, "unknown_sale", NO_RECEIPT)
             return None
         digits = heard.ref.rpartition("-")[2]

@@ -30,6 +30,8 @@ MESSAGE_MAX_BYTES = 16 * 1024 * 1024  # unpacked; a message that would be larger
 
 # What a 409 says. The till's answer to each stands in agent/sync/machine.py.
 GAP, FORK, EPOCH, TIMELINE = "GAP", "FORK", "EPOCH", "TIMELINE"
+# And a 404 for a receipt: its till has told of it, and it is another; or has not told so far.
+NO_SUCH_RECEIPT, NOT_YET = "NO_SUCH_RECEIPT", "NOT_YET"
 
 
 # Numbers that do not fit a database column, and a session that does not fit a header, are refused at

@@ -20,7 +20,7 @@ and `settle` books the difference, whichever way it goes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from loyalty import ledger
@@ -29,6 +29,7 @@ from loyalty.ledger import DEBT, FREE, ISSUED, SPENT, Entry, LotTerms, Posting, 
 from loyalty.protocol import moves
 from loyalty.returns import Returned
 
+FLAG_RETURNED = "RETURNED"  # why an ADJUST of the centre's own was written: goods came back
 RULE_NOT_KNOWN = "?"  # in the terms of a lot that this till has never held; the centre knows them better
 
 
@@ -175,13 +176,15 @@ def settle(
     done: Done,
     *,
     free: Mapping[str, int],
+    gone: Collection[str] = (),
     terms: Callable[[str], LotTerms],
 ) -> tuple[Posting, ...]:
     """What the centre still has to book, so that all corrections together come to `target`.
 
     `target` = the engine's answer for all returns that are known, None where the sale was voided: then
-    everything goes back. `free` = lot -> points that no till holds. What was given or taken twice is
-    put right too; what cannot be had of `free` is owed.
+    everything goes back. `free` = lot -> points that no till holds; `gone` = lots that came under a
+    once-key a second time and were taken back for that. What was given or taken twice is put right too;
+    what cannot be had of `free` is owed.
     """
     postings: list[Posting] = []
     whole = sum(piece.points for piece in sold.part(0, 2**62))
@@ -194,6 +197,8 @@ def settle(
         elif more < 0:
             postings += _taken(sold, piece.lot, -more, free)
     for credit in sold.earned:
+        if credit.lot in gone:
+            continue
         points = credit.points if target is None else _reversed(credit, target)
         more = points - done.reversed.get(credit.lot, 0)
         if more > 0:
