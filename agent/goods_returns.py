@@ -24,7 +24,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -51,13 +51,16 @@ from loyalty.manifest import CATALOG, RULEBOOK
 from loyalty.protocol import goods
 from loyalty.returns import Returned, give_back
 from loyalty.texts import N_
-from loyalty.wire import NO_SUCH_RECEIPT, ReceiptReply
+from loyalty.wire import NO_SUCH_RECEIPT
 
 log = logging.getLogger(__name__)
 
 RULES_WAIT_MS = 6_000  # a large rulebook on a slow box; the cash program waits for ten seconds
 COMPILED_KEPT = 2
 
+DIFFERS = N_("this was done already, and asked otherwise then; nothing was done now")
+NO_RECEIPT = N_("there is no such receipt; check the last line of its slip, with all six digits")
+WHOLE_LINE = N_("this receipt is another till's: send the whole last line of its slip, with its six digits")
 PRICE_DIFFERS = N_(
     "a receipt does not come to its old price with the rules that lie here; the office settles its return"
 )
@@ -84,24 +87,13 @@ class _InHand:
     asked_ref: str | None = None
     heard: ReceiptFound | None = None
     asked_rules: PastRules | None = None
+    rules: PastRulesReady | None = None
     late: bool = False  # nothing more is waited for
 
     @property
     def body(self) -> ReturnBody:
         """What was asked; all who wait asked the same."""
         return self.asks[0].body
-
-
-@dataclass(slots=True)
-class _Rules:
-    """Rules and goods of former days, compiled; None = they do not lie here."""
-
-    by_name: OrderedDict[PastRules, Compiled | None] = field(default_factory=OrderedDict)
-
-    def keep(self, asked: PastRules, compiled: Compiled | None) -> None:
-        self.by_name[asked] = compiled
-        while len(self.by_name) > COMPILED_KEPT:
-            self.by_name.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +130,7 @@ class GoodsReturns:
         self._translate = translate
         self._refuse = refuse
         self._in_hand: dict[str, _InHand] = {}
-        self._rules = _Rules()
+        self._past: OrderedDict[PastRules, Compiled] = OrderedDict()  # the last few that were needed
 
     # ------------------------------------------------------------------------- what happens
 
@@ -171,9 +163,13 @@ class GoodsReturns:
 
     def rules_ready(self, event: PastRulesReady) -> None:
         """Rules of former days are compiled, or do not lie here."""
-        self._rules.keep(event.asked, event.compiled)
+        if event.compiled is not None:
+            self._past[event.asked] = event.compiled
+            while len(self._past) > COMPILED_KEPT:
+                self._past.popitem(last=False)
         for current in list(self._in_hand.values()):
             if current.asked_rules == event.asked:
+                current.rules = event
                 self._go_on(current)
 
     def next_timer_ms(self) -> int | None:
@@ -199,16 +195,22 @@ class GoodsReturns:
                 self._refuse(ask, error)
 
     def _try(self, current: _InHand) -> None:
-        sale = self._own(current.body) or self._told(current)
-        if sale is None:
-            if not self._await_receipt(current):
-                self._write(current, None, None)
-            return
-        self._check(current, sale)
-        compiled = self._compiled(sale.paper, current)
-        if compiled is None and current.asked_rules is not None and not self._is_answered(current):
-            return
-        self._write(current, sale, self._price(current, sale, compiled) if compiled is not None else None)
+        sale: _Sale | None = None
+        priced: _Priced | None = None
+        try:
+            sale = self._own(current.body) or self._told(current)
+            if sale is None:
+                if self._await_receipt(current):
+                    return
+            else:
+                self._check(current, sale)
+                compiled = self._compiled(sale.paper) or (current.rules.compiled if current.rules else None)
+                if compiled is None and self._await_rules(current, sale.paper):
+                    return
+                priced = self._price(current, sale, compiled) if compiled is not None else None
+        except (LedgerError, DocumentError) as error:
+            log.error("a receipt cannot be read, the office settles its return: %s", error)
+        self._write(current, sale, priced)
 
     def _repeated(self, ask: ReturnGoods) -> bool:
         """Was this asked before? The same question gets the same answer, another one a refusal."""
@@ -255,14 +257,7 @@ class GoodsReturns:
             if heard.refused == NO_SUCH_RECEIPT:
                 raise Problem(404, "unknown_sale", NO_RECEIPT)
             return None
-        digits = heard.ref.rpartition("-")[2]
-        try:
-            return self._read(heard.reply, digits)
-        except (LedgerError, DocumentError) as error:
-            log.error("the centre's receipt cannot be read: %s", error)
-            return None
-
-    def _read(self, reply: ReceiptReply, digits: str) -> _Sale:
+        reply, digits = heard.reply, heard.ref.rpartition("-")[2]
         corrections = tuple((ledger.parse(body), paper or None) for body, paper in reply.returns)
         return self._sale(ledger.parse(reply.entry), reply.document, digits, corrections, reply.owner)
 
@@ -312,7 +307,8 @@ class GoodsReturns:
         left = {line.id: line.quantity for line in sale.paper.receipt.lines}
         for paper in _papers(sale):
             for line in paper.lines:
-                left[line.id] = max(0, left.get(line.id, 0) - line.quantity)
+                if line.id in left:
+                    left[line.id] = max(0, left[line.id] - line.quantity)
         faults: list[Fault] = []
         for path, line_id, quantity in _placed(current.body):
             if line_id not in left:
@@ -335,26 +331,27 @@ class GoodsReturns:
 
     # ---------------------------------------------------------------------------- price
 
-    def _compiled(self, paper: SaleDocument, current: _InHand) -> Compiled | None:
-        """The rules and goods that the receipt names; None: not here, or (asked_rules) on their way."""
+    def _compiled(self, paper: SaleDocument) -> Compiled | None:
+        """The rules and goods that the receipt names, if they lie here ready for use."""
         in_force = self._counter.in_force
         named = (paper.rulebook_seq, paper.catalog_version)
         if in_force is not None and (in_force.rulebook_seq, in_force.catalog_version) == named:
             return in_force.compiled
-        channels = in_force.settings.channels if in_force is not None else {}
-        asked = PastRules(channels.get(RULEBOOK), named[0], channels.get(CATALOG), named[1])
-        if asked in self._rules.by_name:
-            current.asked_rules = asked
-            return self._rules.by_name[asked]
-        if current.asked_rules is None:
-            current.asked_rules = asked
-            current.due_ms = self._clock.monotonic_ms() + RULES_WAIT_MS
-            current.late = False
-            self._outside.past_rules(asked)
-        return None
+        return self._past.get(self._named(paper))
 
-    def _is_answered(self, current: _InHand) -> bool:
-        return current.late or current.asked_rules in self._rules.by_name
+    def _named(self, paper: SaleDocument) -> PastRules:
+        channels = self._counter.in_force.settings.channels if self._counter.in_force is not None else {}
+        return PastRules(
+            channels.get(RULEBOOK), paper.rulebook_seq, channels.get(CATALOG), paper.catalog_version
+        )
+
+    def _await_rules(self, current: _InHand, paper: SaleDocument) -> bool:
+        """Do they come from snapshot.db, where we ask for them once?"""
+        if current.asked_rules is None:
+            current.asked_rules = self._named(paper)
+            current.due_ms, current.late = self._clock.monotonic_ms() + RULES_WAIT_MS, False
+            self._outside.past_rules(current.asked_rules)
+        return current.rules is None and not current.late
 
     def _price(self, current: _InHand, sale: _Sale, compiled: Compiled) -> _Priced | None:
         """What the goods are worth; None where the receipt does not come to its old price here."""
@@ -396,7 +393,7 @@ class GoodsReturns:
         in_force, now_s = self._in_force(sale), self._clock.now_s()
         local = in_force.local(now_s)
         named = ledger.read_ident(body.ref or "")
-        sold = sale.entry.id if sale else (body.ref or "").strip()
+        sold = sale.entry.id if sale else (body.ref or body.sale_id or "").strip()
         paper = _paper(
             current, sold, local, priced.now if priced else None, priced.postings if priced else ()
         )
@@ -525,11 +522,6 @@ class GoodsReturns:
         return without_settings(
             sale.paper.receipt.store if sale else "", sale.paper.receipt.at if sale else NO_CLOCK
         )
-
-
-DIFFERS = N_("this was done already, and asked otherwise then; nothing was done now")
-NO_RECEIPT = N_("there is no such receipt; check the last line of its slip, with all six digits")
-WHOLE_LINE = N_("this receipt is another till's: send the whole last line of its slip, with its six digits")
 
 
 def _papers(sale: _Sale) -> list[ReturnDocument]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ import msgspec
 import pytest
 
 from agent.drivers.contracts import OutputComplete
-from agent.inbox import LinkChanged, LoadBatchAsked, NewInForce, PastRulesReady, Problem, ReceiptFound
-from agent.offline.engine import InForce, build
-from loyalty import document, ledger, wire
+from agent.inbox import Inbox, LinkChanged, LoadBatchAsked, NewInForce, PastRulesReady, Problem, ReceiptFound
+from agent.main import compile_past
+from agent.offline.engine import InForce, PastRules, build
+from agent.offline.snapshot_db import SnapshotDb
+from loyalty import document, ledger, manifest, wire
 from loyalty.document import ReturnDocument
 from loyalty.ledger import Entry
+from loyalty.manifest import FileRef, Manifest
 from loyalty.wire import ReceiptReply
 from tests.agent.shop import ACCOUNT, CARD, CATALOG, LOT, RULEBOOK, SETTINGS, Shop, in_force, milk
 
@@ -386,3 +391,42 @@ def test_the_centres_word_for_a_receipt_is_signed() -> None:
         ]
     }
     assert len(said) == 6
+
+
+def test_a_receipt_that_was_pruned_names_no_rules_any_more(shop: Shop) -> None:
+    sell(shop)
+    assert shop.ledger.priced_by() == {(7, 3)}
+    with shop.ledger.transaction():
+        shop.ledger.execute("INSERT INTO pruned VALUES (1, 1, ?)", (bytes(32),))
+    assert shop.ledger.priced_by() == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("seq", "goods_version", "here"), [(7, 3, True), (0, 0, True), (6, 3, False), (7, 2, False)]
+)
+def test_rules_of_former_days_are_compiled_from_what_lies_here(
+    tmp_path: Path, seq: int, goods_version: int, here: bool
+) -> None:
+    with closing(SnapshotDb(tmp_path / "snapshot.db")) as shelf:
+        for channel, version, name, content in (
+            ("rulebook.all", 4, "rulebook.json", RULEBOOK),
+            ("catalog.all", 3, "catalog.json", CATALOG),
+        ):
+            raw = json.dumps(content).encode()
+            ref = FileRef(hashlib.sha256(raw).hexdigest(), len(raw))
+            made = Manifest(1, channel, version, None, 1, 0, 10, 20, {name: ref}, 1)
+            shelf.stage(made, manifest.encode(made), {name: raw})
+    inbox, asked = Inbox(), PastRules("rulebook.all", seq, "catalog.all", goods_version)
+    compile_past(inbox, tmp_path / "snapshot.db", asked)
+    event = inbox.take(0)
+    assert isinstance(event, PastRulesReady)
+    assert (event.asked, event.compiled is not None) == (asked, here)
+
+
+def test_a_snapshot_that_cannot_be_read_is_no_reason_not_to_take_goods_back(tmp_path: Path) -> None:
+    (tmp_path / "snapshot.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 8192)
+    inbox = Inbox()
+    compile_past(inbox, tmp_path / "snapshot.db", PastRules("rulebook.all", 7, "catalog.all", 3))
+    event = inbox.take(0)
+    assert isinstance(event, PastRulesReady)
+    assert event.compiled is None
