@@ -76,6 +76,7 @@ class Api:
                 Route(f"{sale}/commit", self._guard(self._commit), methods=["POST"]),
                 Route(f"{sale}/void", self._guard(self._void), methods=["POST"]),
                 Route(f"{sale}/print", self._guard(self._print), methods=["POST"]),
+                Route("/v1/returns", self._guard(self._returns), methods=["POST"]),
                 Route("/v1/status", self._guard(self._status), methods=["GET"]),
                 Route("/v1/sync", self._guard(self._sync), methods=["POST"]),
             ],
@@ -98,6 +99,9 @@ class Api:
 
     async def _void(self, request: Request) -> Response:
         return await self._ask(inbox.VoidSale(_sale_id(request), await _body(request, inbox.VoidBody)))
+
+    async def _returns(self, request: Request) -> Response:
+        return await self._ask(inbox.ReturnGoods(await _body(request, inbox.ReturnBody)))
 
     async def _print(self, request: Request) -> Response:
         return await self._ask(inbox.PrintSale(_sale_id(request), await _body(request, inbox.PrintBody)))

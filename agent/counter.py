@@ -22,6 +22,7 @@ from agent import pricing, replies
 from agent.cards import PAYMENT_CARD, QUOTE_WAIT_MS, Cards
 from agent.clock import Clock
 from agent.drivers.contracts import OutputComplete, OutputEvent, OutputFailed, OutputUnknown, ScanData
+from agent.drivers.document import Document
 from agent.health import Health
 from agent.inbox import (
     Ask,
@@ -57,6 +58,7 @@ JOBS_REMEMBERED = 64
 NO_CLOCK = "1970-01-01T00:00:00+00:00"
 
 NO_SETTINGS = N_("the till has no settings yet: connect it to the centre once (kopilka-agent sync now)")
+GOODS_RETURNED = N_("goods of this sale were given back; it cannot be voided, return the rest of them")
 NO_CERTIFICATES = N_("this version takes no gift certificates; sell without them")
 
 
@@ -395,11 +397,11 @@ class Counter:
             account=offer.customer.account if offer.customer else None,
             postings=moves.sale(place.till, place.epoch, place.seq, offer.spends, offer.earns),
             document_sha256=hashlib.sha256(body).digest(),
-            flags=self._flags(),
+            flags=self.remarks(),
         )
         return entry, body
 
-    def _flags(self) -> tuple[str, ...]:
+    def remarks(self) -> tuple[str, ...]:
         """Remarks for the office on an entry of this moment."""
         clock = (ledger.FLAG_CLOCK,) if self._health.clock_is_wrong else ()
         return clock if self._health.online else (*clock, ledger.FLAG_OFFLINE)
@@ -430,6 +432,8 @@ class Counter:
         sold = self._ledger.sale_entry(ask.sale_id)
         if sold is None or self._ledger.corrected(sold.id):
             raise Problem(409, "already_void", N_("this sale was voided already"))
+        if self._ledger.answers(sold.id, "RETURN_GOODS"):
+            raise Problem(409, "goods_returned", GOODS_RETURNED)
         now_s = self._clock.now_s()
         _, said = self._ledger.append(
             self._till,
@@ -455,7 +459,7 @@ class Counter:
             account=account,
             postings=moves.void(sold, lambda lot: left.get(lot, 0), lambda lot: self._terms(sold, lot)),
             ref=sold.id,
-            flags=self._flags(),
+            flags=self.remarks(),
         )
         return entry, None
 
@@ -488,10 +492,14 @@ class Counter:
         return slip_data(offer, in_force, ident=written.ident, now_s=now_s, customer=customer, fresh=fresh)
 
     def _print(self, job_id: str, job: Job, data: SlipData, columns: int) -> None:
+        self.print_document(job_id, job, layout(data, columns, self._translate))
+
+    def print_document(self, job_id: str, job: Job, document: Document) -> None:
+        """Send a slip to our own printer; `printed` hears how it ended."""
         self._jobs[job_id] = job
         while len(self._jobs) > JOBS_REMEMBERED:
             self._jobs.popitem(last=False)
-        self._outside.print_slip(job_id, layout(data, columns, self._translate))
+        self._outside.print_slip(job_id, document)
 
     def print_again(self, ask: PrintSale) -> None:
         """The slip of a committed sale once more, marked КОПИЯ."""

@@ -16,10 +16,11 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from agent.drivers.contracts import DeviceEvent
-from agent.offline.engine import InForce
+from agent.offline.engine import InForce, PastRules
 from agent.sync.machine import Adoption, Apply, ApplyRestore, BatchToSend, StoreLog
+from loyalty.index import Compiled
 from loyalty.texts import N_, Text
-from loyalty.wire import ClaimReply, ClaimRequest, Member
+from loyalty.wire import ClaimReply, ClaimRequest, Member, ReceiptReply
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,37 @@ class VoidBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
+class GoodsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Goods given back: thousandths of a line of the sale."""
+
+    id: str
+    quantity: Amount
+
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+REF_MAX_CHARS = 100
+
+
+class ReturnBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/returns`: goods come back, of a sale of this till (`sale_id`) or any (`ref`: its slip's last
+
+    line). `lines` is a list of {id, quantity}, or an object {line id: quantity}. `card`: of the customer, if
+    the cashier has read it; it must be the sale's. The same `return_id` never takes goods back twice.
+    """
+
+    return_id: Name
+    lines: tuple[GoodsBody, ...] | dict[str, Amount]
+    sale_id: Name | None = None
+    ref: Annotated[str, msgspec.Meta(min_length=1, max_length=REF_MAX_CHARS)] | None = None
+    card: str | None = None
+    reason: str | None = None
+    operator: str | None = None
+    slip: str = "print"
+
+    def __repr__(self) -> str:
+        return f"ReturnBody({len(self.lines)} lines)"  # a card number stays out of tracebacks
+
+
 class PrintBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`POST …/print`: the slip once more, marked КОПИЯ. The same `print_id` never prints twice."""
 
@@ -132,6 +164,14 @@ class VoidSale:
 
     sale_id: str
     body: VoidBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnGoods:
+    """Goods of a sale come back."""
+
+    body: ReturnBody
     reply: Reply = field(default_factory=Future)
 
 
@@ -173,7 +213,9 @@ class SyncAsked:
     reply: Reply = field(default_factory=Future)
 
 
-Ask: TypeAlias = PutSale | CommitSale | VoidSale | PrintSale | GetSale | ListHeld | StatusAsked | SyncAsked
+Ask: TypeAlias = (
+    PutSale | CommitSale | VoidSale | ReturnGoods | PrintSale | GetSale | ListHeld | StatusAsked | SyncAsked
+)
 
 # ------------------------------------------------------------------ what the sync threads say
 
@@ -234,6 +276,23 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptFound:
+    """A receipt of another till (verified), or None; `refused` = the centre's word for why not."""
+
+    ref: str
+    reply: ReceiptReply | None
+    refused: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastRulesReady:
+    """They are compiled; None: they do not lie here (any more)."""
+
+    asked: PastRules
+    compiled: Compiled | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewInForce:
     """A new version of a channel was verified and compiled."""
 
@@ -267,6 +326,8 @@ Event: TypeAlias = (
     | LookedUp
     | LookupFailed
     | Claimed
+    | ReceiptFound
+    | PastRulesReady
     | NewInForce
     | ChannelAlarm
     | DeviceEvent

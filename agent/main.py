@@ -38,22 +38,26 @@ from agent.inbox import (
     LookedUp,
     LookupFailed,
     NewInForce,
+    PastRulesReady,
+    ReceiptFound,
     RetryNoted,
     Stop,
 )
 from agent.offline import engine
-from agent.offline.engine import InForce
+from agent.offline.engine import InForce, PastRules
+from agent.offline.files import FileError
 from agent.offline.ledger_db import NOT_ENROLLED, Identity, LedgerDb, LedgerFault, Reader
-from agent.offline.snapshot_db import Members, SnapshotDb, Stored, is_damage
+from agent.offline.snapshot_db import Members, SnapshotDb, Stored, Versions, is_damage
 from agent.state import StateDir
 from agent.stopping import Stopping
 from agent.till import Till
 from loyalty import settings as settings_files
 from loyalty.faults import Refused
 from loyalty.heap import put_aside
+from loyalty.index import Compiled
 from loyalty.manifest import CATALOG, RULEBOOK, SETTINGS
 from loyalty.settings import SettingsError
-from loyalty.wire import ClaimReply, ClaimRequest, Member
+from loyalty.wire import ClaimReply, ClaimRequest, Member, ReceiptReply
 
 if TYPE_CHECKING:
     from agent.sync.client import LookupThread, SyncThread
@@ -201,6 +205,7 @@ class OutsideWorld:
     shelf: SnapshotDb | None = None
     printer: POSPrinter | None = None
     printer_columns: int | None = None
+    compile_past: Callable[[PastRules], None] | None = None
 
     def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
         """There is something to send."""
@@ -217,6 +222,16 @@ class OutsideWorld:
         if self.lookups is not None:
             self.lookups.claim(request)
 
+    def receipt(self, ref: str) -> None:
+        """Ask for a receipt that another till made."""
+        if self.lookups is not None:
+            self.lookups.receipt(ref)
+
+    def past_rules(self, asked: PastRules) -> None:
+        """Compile rules of former days; a thread of its own for as long as that takes."""
+        if self.compile_past is not None:
+            threading.Thread(target=self.compile_past, args=(asked,), name="past rules", daemon=True).start()
+
     def learn(self, card_key: int, member: Member) -> None:
         """snapshot.db has one writer, the sync thread."""
         if self.sync is not None and self.shelf is not None:
@@ -226,6 +241,24 @@ class OutsideWorld:
         """Print on our own printer."""
         if self.printer is not None:
             self.printer.submit(job_id, document)
+
+
+def compile_past(inbox: Inbox, snapshot: Path, asked: PastRules) -> None:
+    """Read and compile what a receipt was priced by. The top of its thread: it always says how it ended."""
+    compiled: Compiled | None = None
+    try:
+        versions = Versions.open(snapshot)
+        try:
+            compiled = engine.past(versions, asked)
+        finally:
+            versions.close()
+    except (Refused, FileError, sqlite3.Error) as error:
+        log.error(
+            "rules %d with goods %d cannot be used: %s", asked.rulebook_seq, asked.catalog_version, error
+        )
+    except Exception:
+        log.exception("rules of former days could not be compiled")
+    inbox.post(PastRulesReady(asked, compiled))
 
 
 def run(config: Config) -> int:
@@ -252,11 +285,13 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
         scanner.start()
 
     shelf = SnapshotDb(state.snapshot)
+    versions = Reader.open(state.ledger)  # the sync thread's
+    shelf.named = versions.priced_by
     members = Members.open(state.snapshot)
     programme = Programme(inbox, shelf, identity.store)
     in_force = programme.at_start(ledger)
     interval_s = in_force.settings.sync_interval_s if in_force else FIRST_INTERVAL_S
-    outside = OutsideWorld(shelf=shelf)
+    outside = OutsideWorld(shelf=shelf, compile_past=partial(compile_past, inbox, state.snapshot))
     till = Till(
         identity=identity,
         chain_key=state.chain_key(),
@@ -271,7 +306,6 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
         version=version("kopilka"),
     )
     _printer(config, state, inbox, outside)
-    versions = Reader.open(state.ledger)  # the sync thread's
     _links(state, identity, inbox, outside, programme, versions, interval_s)
 
     from agent.api import Api, ApiServer  # starlette and uvicorn load after the scanners are read
@@ -380,6 +414,10 @@ def _links(
         ours = reply is not None and trust.claim_is_ours(identity.reply_key, identity.till, request, reply)
         inbox.post(Claimed(request, reply if ours else None))
 
+    def found(ref: str, reply: ReceiptReply | None, refused: str | None) -> None:
+        ours = reply is not None and trust.receipt_is_ours(identity.reply_key, identity.till, ref, reply)
+        inbox.post(ReceiptFound(ref, reply if ours else None, refused))
+
     programme.on_interval = partial(setattr, machine, "interval_s")
     sync = SyncThread(Centre(identity.server_url, identity.till), machine, Desk(inbox), channels.fetch)
     outside.sync = sync
@@ -389,6 +427,7 @@ def _links(
         answered=lambda card_key, member: inbox.post(LookedUp(card_key, member)),
         failed=lambda card_key: inbox.post(LookupFailed(card_key)),
         claimed=claimed,
+        found=found,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from agent.drivers.document import Document
+from agent.offline.engine import PastRules
 from loyalty.wire import ClaimRequest, Member
 
 
@@ -20,6 +21,12 @@ class Outside(Protocol):
 
     def claim(self, request: ClaimRequest) -> None:
         """Ask the centre for points; Claimed follows."""
+
+    def receipt(self, ref: str) -> None:
+        """Ask for a receipt that another till made; ReceiptFound follows."""
+
+    def past_rules(self, asked: PastRules) -> None:
+        """Compile rules and goods that are not in force any more; PastRulesReady follows."""
 
     def learn(self, card_key: int, member: Member) -> None:
         """Keep what a look-up answered."""

@@ -23,7 +23,16 @@ from agent.drivers.document import Cut, Document, Line, Qr, document_lines, subs
 from loyalty.amounts import Amounts
 from loyalty.texts import N_, Text
 
-__all__ = ["Earned", "Expiring", "SlipData", "SlipLine", "document_lines", "layout"]
+__all__ = [
+    "Earned",
+    "Expiring",
+    "ReturnData",
+    "SlipData",
+    "SlipLine",
+    "document_lines",
+    "layout",
+    "layout_return",
+]
 
 WIDTHS = (32, 42, 48)
 MAX_TEXT_CHARS = 200
@@ -164,6 +173,70 @@ def _points(page: _Page, data: SlipData) -> None:
         text = N_("Use by {date}", date=page.date(expiring.last_day))
         page.pair(page.say(text), page.points(expiring.points))
     page.rule()
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnData:
+    """All that the slip of a return says; units as in SlipData. Lines are (name, quantity, kopecks).
+
+    `pending`: the receipt could not be had, so neither money nor points are known here.
+    """
+
+    shop: str
+    at: datetime
+    till: str
+    ident: str
+    returned: str
+    sale: str
+    lines: tuple[tuple[str, int, int], ...]
+    money_minor: int = 0
+    header: tuple[str, ...] = ()
+    footer: tuple[str, ...] = ()
+    card: str | None = None
+    points_back: int = 0
+    points_taken: int = 0
+    debt: int = 0
+    pending: bool = False
+
+
+def layout_return(data: ReturnData, columns: int, translate: Translate) -> Document:
+    """The slip of goods that were given back."""
+    page = _Page(columns, translate)
+    page.title(data.shop)
+    for text in data.header:
+        page.centre(text)
+    page.title(page.say(N_("RETURN")))
+    page.pair(f"{page.date(data.at)} {data.at:%H:%M}", page.say(N_("Till {till}", till=data.till)))
+    page.pair(page.say(N_("Return {id}", id=data.returned)), "")
+    page.pair(page.say(N_("Receipt {receipt}", receipt=data.sale)), "")
+    page.rule()
+    for name, quantity, money_minor in data.lines:
+        page.pair(name, "")
+        page.pair(f"  {page.quantity(quantity)}", "" if data.pending else page.money(money_minor))
+    if data.pending:
+        page.rule()
+        page.pair(page.say(N_("the office will return the points")), "", bold=True)
+    else:
+        page.pair(page.say(N_("TO BE PAID BACK")), page.money(data.money_minor), bold=True)
+        _points_returned(page, data)
+    page.rule()
+    for text in data.footer:
+        page.centre(text)
+    return (*page.lines, Line(substitute(data.ident), align="center"), Cut())
+
+
+def _points_returned(page: _Page, data: ReturnData) -> None:
+    if data.card is None and not data.points_back and not data.points_taken:
+        return
+    page.rule()
+    if data.card is not None:
+        page.pair(page.say(N_("Card {card}", card=data.card)), "")
+    if data.points_back:
+        page.pair(page.say(N_("Points given back")), page.points(data.points_back, sign=True))
+    if data.points_taken:
+        page.pair(page.say(N_("Points of the purchase taken back")), page.points(-data.points_taken))
+    if data.debt:
+        page.pair("  " + page.say(N_("of these spent before, to be earned again")), page.points(data.debt))
 
 
 class _Page:

@@ -10,9 +10,9 @@ has a timer of one second in all.
 
 **Where things are.** The table of states: loyalty/sale.py. What an event carries:
 inbox.py. What is done with a sale: counter.py, with cards.py (who buys), pricing.py
-(what it costs) and replies.py (what is answered). The file: offline/ledger_db.py.
-What others do for us: outside.py, put together in main.py. Here: the loop, and the
-events that are not about a sale.
+(what it costs) and replies.py (what is answered); with goods that come back:
+goods_returns.py. The file: offline/ledger_db.py. What others do for us: outside.py,
+put together in main.py. Here: the loop, and the events that are not about a sale.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from agent.drivers.contracts import (
     ReadFailed,
     ScanData,
 )
+from agent.goods_returns import GoodsReturns
 from agent.health import Health
 from agent.inbox import (
     ApplyAsked,
@@ -50,10 +51,13 @@ from agent.inbox import (
     LookedUp,
     LookupFailed,
     NewInForce,
+    PastRulesReady,
     PrintSale,
     Problem,
     PutSale,
+    ReceiptFound,
     RetryNoted,
+    ReturnGoods,
     StatusAsked,
     Stop,
     SyncAsked,
@@ -112,6 +116,17 @@ class Till:
             translate=translator(language),
             refuse=self._refuse,
         )
+        self._returns = GoodsReturns(
+            till=identity.till,
+            ledger_db=ledger_db,
+            cards=self._cards,
+            counter=self._counter,
+            outside=outside,
+            health=self._health,
+            clock=self._clock,
+            translate=translator(language),
+            refuse=self._refuse,
+        )
 
     def run(self) -> None:
         """Take events until Stop."""
@@ -139,6 +154,7 @@ class Till:
         try:
             with self._ledger.reading():
                 self._counter.ring()
+                self._returns.ring()
         except LedgerFault as fault:
             self._trouble("a quote that waited", fault)
         self._cards.forget_late()
@@ -150,7 +166,8 @@ class Till:
         self._health.alert(code, text, self._clock.now_s())
 
     def _patience_s(self) -> float | None:
-        due_ms = self._counter.next_timer_ms()
+        timers = (self._counter.next_timer_ms(), self._returns.next_timer_ms())
+        due_ms = min((ms for ms in timers if ms is not None), default=None)
         return None if due_ms is None else max(0, due_ms - self._clock.monotonic_ms()) / 1000
 
     def _dispatch(self, event: Event) -> None:
@@ -162,6 +179,8 @@ class Till:
                 self._answer(event, counter.commit)
             case VoidSale():
                 self._answer(event, counter.void)
+            case ReturnGoods():
+                self._answer(event, self._returns.take)
             case PrintSale():
                 self._answer(event, counter.print_again)
             case GetSale():
@@ -189,6 +208,10 @@ class Till:
                 counter.arrived(card_key)
             case Claimed():
                 self._claimed(event)
+            case ReceiptFound():
+                self._returns.found(event)
+            case PastRulesReady():
+                self._returns.rules_ready(event)
             case LoadBatchAsked():
                 self._load_batch(event)
             case ApplyAsked():

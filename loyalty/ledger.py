@@ -26,9 +26,10 @@ entry for ever.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -54,6 +55,12 @@ FLAG_CLOCK = "CLOCK"
 FLAG_OFFLINE = "OFFLINE"
 FLAG_COURTESY = "COURTESY"  # some of its points were lent beyond what the till held
 FLAG_PENDING = "PENDING"  # goods returned without their receipt: the office settles the points
+
+
+# The shortest till that fits: six digits of a slip are never taken for a number of an entry.
+_IDENT = re.compile(
+    r"(?P<till>[!-~]{1,32}?)-(?P<epoch>[0-9]{1,18})-(?P<seq>[0-9]{1,18})(-(?P<digits>[0-9A-Fa-f]{6}))?"
+)
 
 
 def parcel(till: str) -> str:
@@ -205,6 +212,29 @@ def chain(previous: bytes, bodies: Iterable[bytes]) -> bytes:
 def fingerprint(head: bytes) -> str:
     """The six hex digits that the slip shows."""
     return head.hex()[:FINGERPRINT_DIGITS]
+
+
+class Ident(NamedTuple):
+    """An entry as people name it; `digits` = the six of the slip, lower case, where they were given."""
+
+    till: str
+    epoch: int
+    seq: int
+    digits: str | None
+
+    @property
+    def entry_id(self) -> str:
+        """`{till}-{epoch}-{seq}`."""
+        return f"{self.till}-{self.epoch}-{self.seq}"
+
+
+def read_ident(text: str) -> Ident | None:
+    """What `till-epoch-seq`, with or without the six digits of the slip, names; None: of another form."""
+    found = _IDENT.fullmatch(text.strip())
+    if found is None:
+        return None
+    digits = found["digits"]
+    return Ident(found["till"], int(found["epoch"]), int(found["seq"]), digits.lower() if digits else None)
 
 
 def lot_id(till: str, epoch: int, seq: int, n: int) -> str:

@@ -30,6 +30,8 @@ MESSAGE_MAX_BYTES = 16 * 1024 * 1024  # unpacked; a message that would be larger
 
 # What a 409 says. The till's answer to each stands in agent/sync/machine.py.
 GAP, FORK, EPOCH, TIMELINE = "GAP", "FORK", "EPOCH", "TIMELINE"
+# And a 404 for a receipt: its till has told of it, and it is another; or has not told so far.
+NO_SUCH_RECEIPT, NOT_YET = "NO_SUCH_RECEIPT", "NOT_YET"
 
 
 # Numbers that do not fit a database column, and a session that does not fit a header, are refused at
@@ -248,11 +250,16 @@ class EventsReply(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ReceiptReply(Confidential, frozen=True):
-    """A sale that another till made, for a return: its entry and receipt, and what was returned since."""
+    """A sale that another till made, for a return: its entry and receipt, and what was returned since.
+
+    `owner` = whose points they are today (merged cards), None for a sale without a card.
+    """
 
     entry: bytes
     document: bytes
-    returns: tuple[tuple[bytes, bytes], ...]  # (entry, document) of each RETURN_GOODS or VOID
+    returns: tuple[tuple[bytes, bytes], ...]  # (entry, document or empty) of each RETURN_GOODS or VOID
+    owner: Account | None = None
+    signature: bytes = b""
 
 
 class LookupRequest(Confidential, frozen=True):
@@ -363,6 +370,13 @@ def claim_signing_bytes(till: str, reply: ClaimReply) -> bytes:
     """What the centre signs of the answer to a claim, beside the downlink in it."""
     return b"kopilka-claim-1\0" + _encode(
         (till, reply.claim_id, reply.granted, reply.asking, reply.timeline, reply.server_ms)
+    )
+
+
+def receipt_signing_bytes(till: str, ref: str, reply: ReceiptReply) -> bytes:
+    """What the centre signs of a receipt that `till` asked for by `ref`."""
+    return b"kopilka-receipt-1\0" + _encode(
+        (till, ref, reply.entry, reply.document, reply.returns, reply.owner)
     )
 
 

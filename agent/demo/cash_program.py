@@ -54,6 +54,13 @@ class CashProgram:
         """The customer left, or the cashier made a mistake."""
         return self._call("POST", f"/sales/{sale_id}/void", {"reason": reason})
 
+    def take_back(self, return_id: str, lines: dict[str, int], **sale: Any) -> dict[str, Any]:
+        """Goods come back: `lines` = line id -> quantity; `sale`: sale_id=… of this till, ref=… of any.
+
+        Pay out what it says; where it says pending, by your own receipt: the office returns the points.
+        """
+        return self._call("POST", "/returns", {"return_id": return_id, "lines": lines, **sale})
+
     def print_again(self, sale_id: str, print_id: str) -> dict[str, Any]:
         """The slip once more; it will say КОПИЯ."""
         return self._call("POST", f"/sales/{sale_id}/print", {"print_id": print_id})

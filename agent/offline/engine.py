@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from agent.offline.snapshot_db import Versions
 from loyalty import catalog as catalogs
-from loyalty import index, selftest, strictjson
+from loyalty import index, repricing, selftest, strictjson
 from loyalty import quote as engine
 from loyalty import receipt as receipts
 from loyalty import rulebook as rulebooks
 from loyalty import settings as settings_files
 from loyalty.card import NumberTemplate, parse_templates
 from loyalty.heap import paused_collector
-from loyalty.manifest import CATALOG
+from loyalty.manifest import CATALOG, MAIN_FILE, RULEBOOK
+from loyalty.repricing import NO_GOODS, NO_RULES
 from loyalty.settings import Settings, StoreInfo, shop_time
-
-NO_RULES: Mapping[str, Any] = {"format": 1, "semantics": 1, "id": "none", "seq": 1, "rules": []}
-NO_GOODS: Mapping[str, Any] = {"format": 1, "currency": "RUB", "categories": {}, "skus": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,35 @@ class InForce:
     def local(self, utc_s: int) -> datetime:
         """The shop's wall clock at `utc_s`."""
         return shop_time(self.settings, utc_s)
+
+
+@dataclass(frozen=True, slots=True)
+class PastRules:
+    """Rules and goods by which a receipt was priced: channels of this store, and what a document names."""
+
+    rulebook_channel: str | None
+    rulebook_seq: int
+    catalog_channel: str | None
+    catalog_version: int
+
+
+def past(versions: Versions, asked: PastRules) -> index.Compiled | None:
+    """Compile the stored rules and goods of former days; None where they do not lie here (any more).
+
+    Raises Refused for what this version of the agent does not take.
+    """
+    rules = goods = None
+    if asked.rulebook_seq:
+        stored = versions.rulebook(asked.rulebook_channel or "", asked.rulebook_seq)
+        rules = stored.files[MAIN_FILE[RULEBOOK]] if stored else None
+        if rules is None:
+            return None
+    if asked.catalog_version:
+        stored = versions.stored(asked.catalog_channel or "", asked.catalog_version)
+        goods = stored.files[MAIN_FILE[CATALOG]] if stored else None
+        if goods is None:
+            return None
+    return repricing.programme(rules, goods)
 
 
 def build(

@@ -33,6 +33,8 @@ import msgspec
 from agent.offline import files
 from loyalty import ledger
 from loyalty.decoding import UNREADABLE
+from loyalty.document import DocumentError
+from loyalty.document import parse as parse_document
 from loyalty.ledger import Entry, LedgerError, LotTerms, Posting
 from loyalty.protocol.till import Held
 from loyalty.sale import Offer
@@ -142,6 +144,15 @@ class Answer:
 
     body_sha256: bytes
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An entry that came with a document: the chain's hash after it, and the document's bytes."""
+
+    entry: Entry
+    head: bytes
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +357,32 @@ class Reader:
             "SELECT e.body FROM document d JOIN entry e USING (epoch, seq) WHERE d.sale_id = ?", (sale_id,)
         ).fetchone()
         return _parse_entry(row[0]) if row else None
+
+    def receipt(self, epoch: int, seq: int) -> Receipt | None:
+        """An entry of ours with its document; None where it is not here (any more), or has none."""
+        row = self._db.execute(
+            "SELECT e.body, e.h, d.body FROM entry e JOIN document d USING (epoch, seq)"
+            " WHERE e.epoch = ? AND e.seq = ?",
+            (epoch, seq),
+        ).fetchone()
+        return Receipt(_parse_entry(row[0]), row[1], row[2]) if row else None
+
+    def corrections(self, entry_id: str) -> list[tuple[Entry, bytes | None]]:
+        """Our RETURN_GOODS and VOID entries about a sale, here or elsewhere made, with their documents."""
+        rows = self._db.execute(
+            "SELECT e.body, d.body FROM entry e LEFT JOIN document d USING (epoch, seq)"
+            " WHERE e.ref = ? AND e.kind IN ('RETURN_GOODS', 'VOID') ORDER BY e.epoch, e.seq",
+            (entry_id,),
+        ).fetchall()
+        return [(_parse_entry(body), paper) for body, paper in rows]
+
+    def priced_by(self) -> frozenset[tuple[int, int]]:
+        """(rulebook seq, catalog version) of every receipt that still lies here."""
+        rows = self._db.execute(
+            "SELECT rulebook_seq, catalog_version FROM priced_by n WHERE NOT EXISTS"
+            " (SELECT 1 FROM pruned p WHERE p.epoch = n.epoch AND p.to_seq >= n.seq)"
+        ).fetchall()
+        return frozenset((seq, version) for seq, version in rows)
 
     def corrected(self, entry_id: str) -> bool:
         """Is there an entry that takes this one back?"""
@@ -579,6 +616,20 @@ class LedgerDb(Reader):
             self._db.execute(
                 "INSERT INTO document VALUES (?, ?, ?, ?)",
                 (entry.epoch, entry.seq, sale_id or entry.id, document),
+            )
+            self._note_versions(entry, document)
+
+    def _note_versions(self, entry: Entry, body: bytes) -> None:
+        """Remember by which rules and goods a sale was priced."""
+        if entry.kind != "SALE":
+            return
+        with suppress(DocumentError):  # of a newer agent: it knows what to keep for it
+            paper = parse_document(body)
+            self._db.execute(
+                "INSERT INTO priced_by VALUES (?, ?, ?, ?) ON CONFLICT (rulebook_seq, catalog_version)"
+                " DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq"
+                " WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
+                (paper.rulebook_seq, paper.catalog_version, entry.epoch, entry.seq),
             )
 
     def touch(self, account: int, now_s: int) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ import msgspec
 
 from agent.offline import files
 from loyalty.decoding import UNREADABLE
-from loyalty.manifest import Manifest
+from loyalty.manifest import CATALOG, MAIN_FILE, RULEBOOK, Manifest
 from loyalty.wire import Member
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
 VERSIONS_KEPT = 3  # of each channel; open sales use at most the last ones
+NAMED_BYTES_MAX = 128 * 1024 * 1024  # of older versions of a channel that receipts name
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -96,11 +97,79 @@ class Members:
         return None
 
 
+class Versions:
+    """Reading the stored versions of channels; one object a thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Versions:
+        """A reader with a query_only connection of its own."""
+        return cls(files.open_reader(path))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._db.close()
+
+    def stored(self, channel: str, version: int) -> Stored | None:
+        """A stored version with its files, or None if it or a file of it is not here as it was signed."""
+        row = self._db.execute(
+            "SELECT body FROM manifest WHERE channel = ? AND version = ?", (channel, version)
+        ).fetchone()
+        if row is None:
+            return None
+        contents: dict[str, bytes] = {}
+        for name, ref in _manifest(row[0]).files.items():
+            content = self._file(ref.sha256)
+            if content is None or hashlib.sha256(content).hexdigest() != ref.sha256:
+                return None
+            contents[name] = content
+        return Stored(version, row[0], contents)
+
+    def rulebook(self, channel: str, seq: int) -> Stored | None:
+        """The newest stored version of a channel whose rulebook has this `seq`."""
+        for version, body in self.older(channel):
+            if self.seq_of(body) == seq:
+                return self.stored(channel, version)
+        return None
+
+    def older(self, channel: str, than: int = 2**62) -> list[tuple[int, bytes]]:
+        """(version, manifest) of the stored versions before `than`, the newest first."""
+        return self._db.execute(
+            "SELECT version, body FROM manifest WHERE channel = ? AND version < ? ORDER BY version DESC",
+            (channel, than),
+        ).fetchall()
+
+    def seq_of(self, manifest: bytes) -> int | None:
+        """The rulebook's own number in a version, if there is a rulebook in it."""
+        ref = _manifest(manifest).files.get(MAIN_FILE[RULEBOOK])
+        content = self._file(ref.sha256) if ref else None
+        try:
+            return msgspec.json.decode(content, type=_Numbered).seq if content is not None else None
+        except UNREADABLE:
+            return None
+
+    def _file(self, sha256: str) -> bytes | None:
+        row = self._db.execute("SELECT body FROM file WHERE sha256 = ?", (sha256,)).fetchone()
+        return row[0] if row else None
+
+
+class _Numbered(msgspec.Struct):
+    """A rulebook, as far as its number."""
+
+    seq: int
+
+
 class SnapshotDb(Members):
-    """The one writer of snapshot.db. Belongs to the sync thread (to main before threads start)."""
+    """The one writer of snapshot.db. Belongs to the sync thread (to main before threads start).
+
+    `named` says by which (rulebook seq, catalog version) the receipts in ledger.db were priced.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(_open(path), path)
+        self.named: Callable[[], Collection[tuple[int, int]]] = tuple
 
     def by_card(self, card_key: int) -> KnownMember | None:
         """Whose card this is, as the last look-up said."""
@@ -174,17 +243,44 @@ class SnapshotDb(Members):
             )
 
     def point(self, channel: str, version: int) -> None:
-        """`version` is in force; older ones beyond VERSIONS_KEPT are let go."""
+        """`version` is in force; older ones beyond VERSIONS_KEPT are let go, if no receipt names them."""
+        try:
+            named: Collection[tuple[int, int]] | None = self.named()
+        except sqlite3.Error as error:
+            log.warning(
+                "which versions receipts name cannot be read (%s); all are kept", type(error).__name__
+            )
+            named = None
         with self._writing():
             self._db.execute(
                 "INSERT INTO pointer VALUES (?, ?) ON CONFLICT (channel)"
                 " DO UPDATE SET version = excluded.version",
                 (channel, version),
             )
-            self._db.execute(
-                "DELETE FROM manifest WHERE channel = ? AND version <= ?", (channel, version - VERSIONS_KEPT)
-            )
+            if named is not None:
+                self._let_go(channel, version, named)
             self._drop_orphans()
+
+    def _let_go(self, channel: str, version: int, named: Collection[tuple[int, int]]) -> None:
+        """Delete what is older than VERSIONS_KEPT, but for what a receipt names: its goods may come back.
+
+        Of versions with the same rules (signed again) the newest is enough; NAMED_BYTES_MAX for all.
+        """
+        versions = Versions(self._db)
+        of_rules = channel.startswith(f"{RULEBOOK}.")
+        wanted: set[int | None] = {rules if of_rules else goods for rules, goods in named}
+        room = NAMED_BYTES_MAX
+        for number, body in versions.older(channel, version + 1):
+            content = versions.seq_of(body) if of_rules else number
+            if number > version - VERSIONS_KEPT:
+                wanted.discard(content)
+                continue
+            useful = content in wanted and (of_rules or channel.startswith(f"{CATALOG}."))
+            room -= sum(ref.size for ref in _manifest(body).files.values()) if useful else 0
+            if useful and room >= 0:
+                wanted.discard(content)
+            else:
+                self._db.execute("DELETE FROM manifest WHERE channel = ? AND version = ?", (channel, number))
 
     def _drop_orphans(self) -> None:
         kept = {
@@ -208,18 +304,7 @@ class SnapshotDb(Members):
 
     def stored(self, channel: str, version: int) -> Stored | None:
         """A stored version with its files, or None if it or a file of it is not here as it was signed."""
-        row = self._db.execute(
-            "SELECT body FROM manifest WHERE channel = ? AND version = ?", (channel, version)
-        ).fetchone()
-        if row is None:
-            return None
-        contents: dict[str, bytes] = {}
-        for name, ref in _manifest(row[0]).files.items():
-            file = self._db.execute("SELECT body FROM file WHERE sha256 = ?", (ref.sha256,)).fetchone()
-            if file is None or hashlib.sha256(file[0]).hexdigest() != ref.sha256:
-                return None
-            contents[name] = file[0]
-        return Stored(version, row[0], contents)
+        return Versions(self._db).stored(channel, version)
 
 
 def is_damage(error: BaseException) -> bool:

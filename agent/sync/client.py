@@ -47,6 +47,7 @@ from loyalty.wire import (
     LookupRequest,
     ManifestReply,
     Member,
+    ReceiptReply,
     Refusal,
     RestoreReply,
     RestoreRequest,
@@ -131,6 +132,12 @@ class Centre:
         path = f"/v1/tills/{self._till}/lookup"
         reply = self._call("POST", path, LookupReply, request, session=session, timeout_s=LOOKUP_TIMEOUT_S)
         return reply.member
+
+    def receipt(self, ref: str, session: str) -> ReceiptReply:
+        """The receipt of another till, by the last line of its slip. Within LOOKUP_TIMEOUT_S."""
+        return self._call(
+            "GET", f"/v1/receipts/{ref}", ReceiptReply, session=session, timeout_s=LOOKUP_TIMEOUT_S
+        )
 
     def manifest(self, channel: str, session: str) -> ManifestReply:
         """The newest manifest of a channel, not yet believed."""
@@ -374,9 +381,9 @@ class SyncThread:
 
 
 class LookupThread:
-    """Asks the centre what a counter waits for, whose card this is and may I have points; one question
+    """Asks the centre what a counter waits for, whose card this is, may I have points, what was sold; one
 
-    at a time, each answered within a second.
+    question at a time, each answered within a second.
     """
 
     def __init__(
@@ -386,13 +393,15 @@ class LookupThread:
         answered: Callable[[int, Member | None], None],
         failed: Callable[[int], None],
         claimed: Callable[[ClaimRequest, ClaimReply | None], None],
+        found: Callable[[str, ReceiptReply | None, str | None], None],
     ) -> None:
         self._centre = centre
         self._session = session
         self._answered = answered
         self._failed = failed
         self._claimed = claimed
-        self._asked: queue.Queue[int | ClaimRequest | None] = queue.Queue(ASKED_MAX)
+        self._found = found
+        self._asked: queue.Queue[int | str | ClaimRequest | None] = queue.Queue(ASKED_MAX)
         self._thread = threading.Thread(target=self._run, name="lookup", daemon=True)
 
     def start(self) -> None:
@@ -418,11 +427,20 @@ class LookupThread:
         except queue.Full:
             self._claimed(request, None)
 
+    def receipt(self, ref: str) -> None:
+        """Ask for a receipt; it, or None with the centre's word for why not, goes to `found`."""
+        try:
+            self._asked.put_nowait(ref)
+        except queue.Full:
+            self._found(ref, None, None)
+
     def _run(self) -> None:
         try:
             while (asked := self._asked.get()) is not None:
                 if isinstance(asked, int):
                     self._look_up(asked)
+                elif isinstance(asked, str):
+                    self._find(asked)
                 else:
                     self._claim(asked)
         finally:
@@ -437,6 +455,20 @@ class LookupThread:
         except Exception:
             log.exception("a card could not be looked up")
             self._failed(card_key)
+
+    def _find(self, ref: str) -> None:
+        """A receipt, from wherever it can be had: the store's hub would be asked here, before the centre."""
+        reply: ReceiptReply | None = None
+        refused: str | None = None
+        try:
+            reply = self._centre.receipt(ref, self._session())
+        except LinkError:
+            pass
+        except CentreRefusal as error:
+            refused = error.refusal.code if error.refusal else None
+        except Exception:
+            log.exception("a receipt could not be asked for")
+        self._found(ref, reply, refused)
 
     def _claim(self, request: ClaimRequest) -> None:
         reply: ClaimReply | None = None

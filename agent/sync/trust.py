@@ -16,6 +16,7 @@ from loyalty.wire import (
     ClaimReply,
     ClaimRequest,
     ManifestReply,
+    ReceiptReply,
     RestoreReply,
     RestoreRequest,
     SyncReply,
@@ -23,6 +24,7 @@ from loyalty.wire import (
     claim_signing_bytes,
     down_signing_bytes,
     manifest_signing_bytes,
+    receipt_signing_bytes,
     reply_signing_bytes,
     restored_signing_bytes,
 )
@@ -58,6 +60,11 @@ def claim_is_ours(reply_key: bytes, till: str, request: ClaimRequest, reply: Cla
         and is_signed(reply_key, claim_signing_bytes(till, reply), reply.signature)
         and (not reply.down or is_signed(reply_key, statement, reply.down_signature))
     )
+
+
+def receipt_is_ours(reply_key: bytes, till: str, ref: str, reply: ReceiptReply) -> bool:
+    """Is `reply` the centre's answer to this till's question for that receipt?"""
+    return is_signed(reply_key, receipt_signing_bytes(till, ref, reply), reply.signature)
 
 
 def restored_is_ours(reply_key: bytes, till: str, request: RestoreRequest, reply: RestoreReply) -> bool:

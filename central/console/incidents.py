@@ -8,9 +8,9 @@ from datetime import datetime
 from django.utils.translation import gettext_noop
 
 from central import clock
-from central.intake import accept
+from central.intake import accept, corrections
 from central.intake.models import Incident
-from central.ledger import applier
+from central.ledger import applier, settling
 from central.members import registering
 from loyalty import wire
 from loyalty.protocol import centre as law
@@ -26,6 +26,10 @@ WORDS = {
     law.UNKNOWN_POSTING: gettext_noop("An entry this version cannot book; update the centre"),
     accept.LATE: gettext_noop("A till that was closed has sent entries; accept or reverse them"),
     applier.BAD_PROOF: gettext_noop("Points were said to be handed over, and the word for it is not genuine"),
+    corrections.NO_SALE: gettext_noop("Goods came back, and their sale is not here; settle it by hand"),
+    corrections.WRONG_SLIP: gettext_noop("Goods came back by a slip with wrong digits; settle it by hand"),
+    settling.TOO_MUCH: gettext_noop("More goods came back than were sold; their points were returned once"),
+    settling.NOT_PRICED: gettext_noop("A return cannot be priced as its sale was; settle it by hand"),
     registering.SAME_NUMBER: gettext_noop("Two cards came to one provisional account; part them by hand"),
 }
 

@@ -20,6 +20,7 @@ from django.db import transaction
 from central import clock
 from central.errors import Trouble
 from central.fleet.models import Centre, Store, Till, TillCursor, TillLife
+from central.intake import corrections
 from central.intake.models import InboxEntry
 from central.ledger import applier
 from central.ledger import books as shelf
@@ -173,12 +174,14 @@ def reverse_late(life: TillLife) -> int:
     count = _release(life)
     for till, epoch, seq in keys:
         _undo(till, epoch, seq)
+        corrections.forget(till, epoch, seq)
     return count
 
 
 def _release(life: TillLife) -> int:
     late = InboxEntry.objects.filter(till=life.till_id, epoch=life.epoch, quarantined_ms__isnull=False)
     count = late.update(quarantined_ms=None)
+    corrections.look_again(life.till_id, life.epoch)
     applier.apply_waiting()
     return count
 

@@ -26,6 +26,7 @@ from central import clock
 from central.fleet import lives, sessions, timeline
 from central.fleet.models import Centre, Till, TillCursor, TillLife
 from central.home import Home
+from central.intake import corrections
 from central.intake.models import InboxEntry, Incident
 from central.members import accounts
 from loyalty import ledger, wire
@@ -307,6 +308,7 @@ def _store(till: str, new: Sequence[Link], quarantined_ms: int | None = None) ->
             for link in new
         ]
     )
+    corrections.note_new(new)
     return frozenset(buckets.values())
 
 

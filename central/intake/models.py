@@ -48,6 +48,34 @@ class InboxEntry(models.Model):
         )
 
 
+class Correction(models.Model):
+    """A RETURN_GOODS or VOID, to be found by the sale that it corrects (an entry's id).
+
+    `digits` = the six of the slip, where only the slip named the sale. `adjust` = canonical bytes of the
+    centre's entry that settled it. `at_ms` = when it came.
+    """
+
+    DUE, WAITING, MISSED, DONE, ODD = "due", "waiting", "missed", "done", "odd"
+
+    pk = models.CompositePrimaryKey("till", "epoch", "seq")
+    till = models.CharField(max_length=32)
+    epoch = models.BigIntegerField()
+    seq = models.BigIntegerField()
+    sale = models.CharField(max_length=100, db_index=True)
+    digits = models.CharField(max_length=6)
+    state = models.CharField(max_length=8)  # DUE: the office settles; WAITING, MISSED: its sale is not here
+    adjust = models.BinaryField(null=True)  # DONE: nothing is left to do; ODD: it does not count by itself
+    at_ms = models.BigIntegerField()
+
+    class Meta:
+        db_table = "correction"
+        indexes = (
+            models.Index(
+                fields=["state", "at_ms"], condition=~Q(state__in=("done", "odd")), name="correction_open"
+            ),
+        )
+
+
 class Incident(models.Model):
     """Something a person should look at: what was odd about a sale that has happened all the same."""
 

@@ -23,12 +23,12 @@ from central import clock
 from central.fleet import enrolment, lives, polls, timeline
 from central.fleet.models import Till
 from central.home import Home
-from central.intake import accept
+from central.intake import accept, corrections
 from central.ledger import applier, grants
-from central.members import directory, registering
+from central.members import accounts, directory, registering
 from central.rules import publishing, store_settings
 from central.rules.models import Publication, PublicationFile
-from loyalty import wire
+from loyalty import ledger, wire
 from loyalty.protocol.intake import Refused
 
 log = logging.getLogger(__name__)
@@ -181,6 +181,20 @@ def lookup(request: HttpRequest, till: str) -> HttpResponse:
     with transaction.atomic():
         member = directory.member(account, the_till) if account else None
     return _answer(wire.LookupReply(member, clock.now_ms()))
+
+
+@machine("GET")
+def receipt(request: HttpRequest, ref: str) -> HttpResponse:
+    """What another till sold, by the last line of its slip: its goods come back here."""
+    the_till = _authorised(request)
+    with transaction.atomic():
+        found = corrections.receipt(ref)
+        account = ledger.parse(found.entry).account
+        owner = accounts.owner(account) if account is not None else None
+    reply = msgspec.structs.replace(found, owner=owner)
+    home: Home = settings.HOME
+    signature = home.reply_key.sign(wire.receipt_signing_bytes(the_till.id, ref, reply))
+    return _answer(msgspec.structs.replace(reply, signature=signature))
 
 
 @machine("GET")

@@ -24,6 +24,7 @@ from django.db.models import Q
 from central.fleet.models import Centre, Till, TillLife
 from central.intake.models import InboxEntry, note
 from central.ledger import books as shelf
+from central.ledger import settling
 from central.ledger.models import Balance, LedgerEntry, Visits
 from central.members import accounts, registering
 from central.members.models import Account
@@ -53,6 +54,7 @@ def apply_waiting(buckets: Iterable[int] | None = None) -> int:
             done += sum(counts.values())
             group = [b for b, count in counts.items() if count == ENTRIES_PER_BUCKET]
     registering.link_new()
+    settling.settle_due()
     return done
 
 

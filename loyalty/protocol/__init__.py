@@ -7,6 +7,7 @@ central/ledger/ and central/intake/ in a database transaction) read the values i
 write down what was decided, all or nothing.
 
     moves.py    the postings of every kind of entry: who gives, who takes
+    goods.py    what goods that come back do to the points of their sale
     till.py     what a till does with a message of the centre, and what it gives back unasked
     intake.py   is this batch the next piece of the log we know?
     limits.py   what an entry must be to fit any ledger

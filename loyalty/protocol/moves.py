@@ -6,13 +6,14 @@ stands somewhere else.
 
     SALE          parcel:till → spent · issued → parcel:till or free · debt → spent (lent)
     VOID          the SALE backwards
-    RETURN_GOODS  spent → parcel:till · parcel:till, free or debt → issued
+    RETURN_GOODS  spent → debt (lent), parcel:till · parcel:till, free or debt → issued (goods.py)
     RELEASE       parcel:till → free
     HANDOVER      parcel:hub → parcel:till
     GRANT         free → parcel:till
     EXPIRE        free → expired
     ADJUST        adjusted ↔ free · free → debt (netted) · debt → parcel, free (covered)
                   parcel:till~epoch → free (of a life that ended)
+                  spent → free, debt · free, debt → issued (a return that the office settles)
     MERGE, LINK   every account of the one → adjusted → the same account of the other
     REGISTER, RECALL   nothing
 """

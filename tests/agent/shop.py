@@ -21,6 +21,8 @@ from agent.inbox import (
     PrintBody,
     PrintSale,
     PutSale,
+    ReturnBody,
+    ReturnGoods,
     SaleBody,
     StatusAsked,
     VoidBody,
@@ -42,6 +44,7 @@ ACCOUNT = 1001
 CARD = "2000000000015"
 OPENED_S = 1_795_000_000  # 2026-11-18 11:06:40 UTC
 LOT = "c:233-1-1-0"
+ALL_OF_IT = {"1": 10_000}  # of a sale of ten bottles of milk
 
 SETTINGS = {
     "format": 1,
@@ -90,6 +93,8 @@ class Outside:
         self.printer_columns = columns
         self.lookups: list[int] = []
         self.claims: list[ClaimRequest] = []
+        self.receipts: list[str] = []
+        self.past: list[engine.PastRules] = []
         self.learned: list[tuple[int, Member]] = []
         self.slips: list[tuple[str, Document]] = []
         self.woken = 0
@@ -105,6 +110,12 @@ class Outside:
     def claim(self, request: ClaimRequest) -> None:
         self.claims.append(request)
 
+    def receipt(self, ref: str) -> None:
+        self.receipts.append(ref)
+
+    def past_rules(self, asked: engine.PastRules) -> None:
+        self.past.append(asked)
+
     def learn(self, card_key: int, member: Member) -> None:
         self.learned.append((card_key, member))
 
@@ -115,8 +126,11 @@ class Outside:
 class Shop:
     """One till, its files in a directory, and verbs for what happens to it."""
 
-    def __init__(self, directory: Path, *, columns: int | None = 48, rulebook: Any = RULEBOOK) -> None:
+    def __init__(
+        self, directory: Path, *, columns: int | None = 48, rulebook: Any = RULEBOOK, name: str = TILL
+    ) -> None:
         self.directory = directory
+        self.name = name
         self.columns = columns
         self.rulebook = rulebook
         self.wall_s = OPENED_S
@@ -128,7 +142,7 @@ class Shop:
         """Switch the till on (again)."""
         self.ledger = LedgerDb(self.directory / "ledger.db")
         if self.ledger.identity() is None:
-            self.ledger.enrol(enrolment(), "http://centre")
+            self.ledger.enrol(enrolment(self.name), "http://centre")
         self.snapshot = SnapshotDb(self.directory / "snapshot.db")
         self.members = Members.open(self.directory / "snapshot.db")
         self.outside = Outside(self.columns)
@@ -195,6 +209,18 @@ class Shop:
         self.till.handle(ask)
         return ask.reply.result(0)
 
+    def take_back(self, return_id: str, lines: Any = ALL_OF_IT, **body: Any) -> dict[str, Any]:
+        """Goods come back, and the answer is there at once."""
+        ask = self.take_back_later(return_id, lines, **body)
+        return ask.reply.result(0)
+
+    def take_back_later(self, return_id: str, lines: Any = ALL_OF_IT, **body: Any) -> ReturnGoods:
+        """Goods come back; the answer may have to wait for the centre, or for rules of former days."""
+        body = {"return_id": return_id, "lines": lines, **body}
+        ask = ReturnGoods(msgspec.convert(body, ReturnBody))
+        self.till.handle(ask)
+        return ask
+
     def get(self, sale_id: str) -> dict[str, Any]:
         ask = GetSale(sale_id)
         self.till.handle(ask)
@@ -226,7 +252,7 @@ class Shop:
         self.till.handle(LookedUp(key_of(card), member))
 
     def included(self) -> int:
-        return self.ledger.head(1, TILL)[0]
+        return self.ledger.head(1, self.name)[0]
 
     def grant(self, points: int, *, lot: str = LOT, expires_at: str | None = None) -> int:
         """The centre places points of a lot at this till; how many messages were new to it."""
@@ -242,11 +268,11 @@ class Shop:
             account=ACCOUNT,
             postings=(
                 Posting(ledger.FREE, lot, -points),
-                Posting(ledger.parcel(TILL), lot, points, terms),
+                Posting(ledger.parcel(self.name), lot, points, terms),
             ),
         )
         body = ledger.canonical(entry)
-        prev = self.down[-1].h if self.down else wire.down_genesis(TILL, bucket, 1)
+        prev = self.down[-1].h if self.down else wire.down_genesis(self.name, bucket, 1)
         self.down.append(DownItem(bucket, gseq, body, ledger.link(prev, body)))
         return self.reply()
 
@@ -262,9 +288,9 @@ class Shop:
         return {parcel.lot: parcel.points for parcel in self.ledger.parcels(ACCOUNT)}
 
 
-def enrolment() -> EnrollReply:
+def enrolment(till: str = TILL) -> EnrollReply:
     return EnrollReply(
-        till=TILL,
+        till=till,
         epoch=1,
         store=STORE,
         session="s0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.offline.snapshot_db import VERSIONS_KEPT, Members, SnapshotDb
+from agent.offline import snapshot_db
+from agent.offline.snapshot_db import VERSIONS_KEPT, Members, SnapshotDb, Versions
 from loyalty import manifest
 from loyalty.manifest import FileRef, Manifest
 from loyalty.wire import Member
@@ -86,6 +88,49 @@ def test_old_versions_are_let_go_and_their_files_with_them(shelf: SnapshotDb) ->
     kept = [number for number in range(1, 10) if shelf.stored(RULES, number) is not None]
     assert kept == list(range(10 - VERSIONS_KEPT, 10))
     assert files_kept(shelf) == VERSIONS_KEPT
+
+
+def rules(seq: int, title: str = "") -> bytes:
+    return json.dumps({"format": 1, "seq": seq, "title": title}).encode()
+
+
+def test_rules_that_a_receipt_was_priced_by_stay_for_the_day_its_goods_come_back(shelf: SnapshotDb) -> None:
+    shelf.named = lambda: {(2, 7), (9, 9)}
+    for number in range(1, 11):  # what was published as seq 2 was signed again as versions 3 and 4
+        staged(shelf, number, rules(2 if number in (2, 3, 4) else number))
+        shelf.point(RULES, number)
+    versions = Versions(shelf._db)
+    assert [number for number, _ in versions.older(RULES)] == [10, 9, 8, 4]
+    kept = versions.rulebook(RULES, 2)
+    assert kept is not None
+    assert (kept.version, kept.files["rulebook.json"]) == (4, rules(2))
+    assert versions.rulebook(RULES, 5) is None
+    shelf.named = frozenset  # those receipts were pruned
+    shelf.point(RULES, 10)
+    assert [number for number, _ in versions.older(RULES)] == [10, 9, 8]
+
+
+def test_goods_are_kept_by_their_version_and_there_is_an_end_to_it(
+    shelf: SnapshotDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.named = lambda: {(1, 1), (1, 2), (1, 3)}
+    monkeypatch.setattr(snapshot_db, "NAMED_BYTES_MAX", 250)
+    for number in range(1, 8):
+        staged(shelf, number, bytes([number]) * 100, channel="catalog.all")
+    shelf.point("catalog.all", 7)
+    kept = [number for number, _ in Versions(shelf._db).older("catalog.all")]
+    assert kept == [7, 6, 5, 3, 2]  # 4 is named by nobody, and for 1 there was no room
+
+
+def test_where_the_ledger_cannot_say_what_it_names_everything_stays(shelf: SnapshotDb) -> None:
+    def damaged() -> set[tuple[int, int]]:
+        raise sqlite3.DatabaseError("disk image is malformed")
+
+    shelf.named = damaged
+    for number in range(1, 8):
+        staged(shelf, number, rules(number))
+        shelf.point(RULES, number)
+    assert len(Versions(shelf._db).older(RULES)) == 7
 
 
 def test_a_file_that_two_versions_share_stays_as_long_as_one_needs_it(shelf: SnapshotDb) -> None:

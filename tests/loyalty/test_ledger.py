@@ -301,6 +301,26 @@ def test_the_slip_shows_six_digits_of_the_head() -> None:
 # --------------------------------------------------------------------------------- names
 
 
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("T1-1-5", ("T1", 1, 5, None)),
+        ("T1-1-5-aB12cd", ("T1", 1, 5, "ab12cd")),
+        (" T1-1-5-123456 ", ("T1", 1, 5, "123456")),
+        ("north-2-1-5", ("north-2", 1, 5, None)),
+        ("T1-1", None),
+        ("T1-1-5-12345", ("T1-1", 5, 12345, None)),
+        ("T1-1-x", None),
+        ("", None),
+        ("фискальный чек 17", None),
+    ],
+)
+def test_the_last_line_of_a_slip_names_its_entry(line: str, named: tuple[object, ...] | None) -> None:
+    found = ledger.read_ident(line)
+    assert (tuple(found) if found else None) == named
+    assert found is None or found.entry_id == f"{found.till}-{found.epoch}-{found.seq}"
+
+
 def test_a_parcel_is_named_by_its_holder() -> None:
     assert ledger.holder(ledger.parcel("T1")) == "T1"
     assert ledger.holder(FREE) is None

@@ -57,6 +57,16 @@ CREATE TABLE alias (
 ) STRICT;
 CREATE INDEX alias_owner ON alias (owner);
 
+-- Which rules and goods the receipts here were priced by, and the newest receipt that was: what snapshot.db
+-- keeps for goods that come back. A row whose receipt was pruned names nothing any more.
+CREATE TABLE priced_by (
+    rulebook_seq    INTEGER NOT NULL,
+    catalog_version INTEGER NOT NULL,
+    epoch           INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    PRIMARY KEY (rulebook_seq, catalog_version)
+) STRICT, WITHOUT ROWID;
+
 -- When an account was last served here, and whether this till is where its points are kept.
 CREATE TABLE standing (
     account         INTEGER PRIMARY KEY,

@@ -24,6 +24,7 @@ from loyalty.wire import (
     LookupReply,
     ManifestReply,
     Member,
+    ReceiptReply,
     Refusal,
     SyncReply,
     SyncRequest,
@@ -326,12 +327,14 @@ class Lookups:
     def __init__(self, url: str) -> None:
         self.heard: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.claims: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        self.receipts: queue.SimpleQueue[tuple[Any, Any, Any]] = queue.SimpleQueue()
         self.thread = LookupThread(
             Centre(url, "T1"),
             session=lambda: SESSION,
             answered=lambda card_key, member: self.heard.put((card_key, member)),
             failed=lambda card_key: self.heard.put((card_key, "failed")),
             claimed=lambda request, reply: self.claims.put((request, reply)),
+            found=lambda ref, reply, refused: self.receipts.put((ref, reply, refused)),
         )
         self.thread.start()
 
@@ -385,7 +388,12 @@ def test_a_fault_of_ours_does_not_end_the_thread(server: Server, caplog: pytest.
         heard.put(member)
 
     thread = LookupThread(
-        Centre(server.url, "T1"), lambda: SESSION, answered, lambda _: heard.put("failed"), lambda *_: None
+        Centre(server.url, "T1"),
+        lambda: SESSION,
+        answered,
+        lambda _: heard.put("failed"),
+        lambda *_: None,
+        lambda *_: None,
     )
     thread.start()
     server.behaviour = answers(LookupReply(None, 7))
@@ -398,10 +406,29 @@ def test_a_fault_of_ours_does_not_end_the_thread(server: Server, caplog: pytest.
     assert str(CARD_KEY) not in caplog.text
 
 
+def test_a_receipt_is_asked_for_and_its_absence_has_a_reason(server: Server, lookups: Lookups) -> None:
+    found = ReceiptReply(b"entry", b"document", ())
+    server.behaviour = answers(found)
+    lookups.thread.receipt("T2-1-5-abcdef")
+    assert lookups.receipts.get(timeout=WAIT_S) == ("T2-1-5-abcdef", found, None)
+    assert server.heard.get(timeout=WAIT_S)[1] == "/v1/receipts/T2-1-5-abcdef"
+    server.behaviour = answers(Refusal("NO_SUCH_RECEIPT", ""), 404)
+    lookups.thread.receipt("T2-1-6-abcdef")
+    assert lookups.receipts.get(timeout=WAIT_S) == ("T2-1-6-abcdef", None, "NO_SUCH_RECEIPT")
+    server.behaviour = hangs_up
+    lookups.thread.receipt("T2-1-7-abcdef")
+    assert lookups.receipts.get(timeout=WAIT_S) == ("T2-1-7-abcdef", None, None)
+
+
 def test_too_many_questions_at_once_fail_at_once(server: Server) -> None:
     failed: list[int] = []
     thread = LookupThread(
-        Centre(server.url, "T1"), lambda: SESSION, lambda *_: None, failed.append, lambda *_: None
+        Centre(server.url, "T1"),
+        lambda: SESSION,
+        lambda *_: None,
+        failed.append,
+        lambda *_: None,
+        lambda *_: None,
     )
     for card_key in range(70):  # the thread has not begun
         thread.ask(card_key)
