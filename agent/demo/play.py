@@ -66,13 +66,8 @@ class Shift:
     def _office_opens(self) -> None:
         self._title(N_("The office opens"))
         office = self._office
-        office.command("init")
-        office.command("store", "add", "S1", "Магазин у дома")
+        office.furnish()
         office.command("store", "set", "S1", "--header", "ул. Садовая, 5", "--footer", "Спасибо за покупку!")
-        office.command("import", "templates", data_file("templates.json"))
-        office.command("import", "goods", data_file("goods.json"))
-        office.command("rulebook", "publish", data_file("rulebook-1.json"))
-        office.command("import", "members", data_file("members.csv"))
         office.start()
         self._say(N_("a centre on SQLite, one store, goods, a rulebook (signed), two members"))
         self._say(N_("rules: dairy -10 %, 100 roubles off from 1,000, points pay up to 30 %, 5 % back"))

@@ -78,6 +78,15 @@ class Office:
             raise StageError(f"kopilka-central {' '.join(words)}: {done.stderr or done.stdout}")
         return json.loads(done.stdout) if done.stdout.strip() else None
 
+    def furnish(self, rulebook: str | None = None) -> None:
+        """A new centre with the demo's store, goods and members, and its rules or those of another file."""
+        self.command("init")
+        self.command("store", "add", "S1", "Магазин у дома")
+        self.command("import", "templates", data_file("templates.json"))
+        self.command("import", "goods", data_file("goods.json"))
+        self.command("rulebook", "publish", rulebook or data_file("rulebook-1.json"))
+        self.command("import", "members", data_file("members.csv"))
+
     def start(self) -> None:
         """Begin to listen, on the same port as before if there was one."""
         log = self._log.open("ab")
@@ -95,7 +104,7 @@ class Office:
             if found:
                 self.port = int(found[1])
                 return
-        raise StageError(f"the centre did not start:\n{self._said()[-2000:]}")
+        raise StageError(f"the centre did not start:\n{self.said()[-2000:]}")
 
     def kill(self) -> None:
         """SIGKILL: as if the power had failed."""
@@ -108,9 +117,10 @@ class Office:
         if self._process is not None:
             process, self._process = self._process, None
             process.terminate()
-            _wait_for_end("the centre", process, self._said)
+            _wait_for_end("the centre", process, self.said)
 
-    def _said(self) -> str:
+    def said(self) -> str:
+        """The centre's log."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
 
@@ -156,9 +166,19 @@ class TillBox:
     def start(self) -> None:
         """Switch the till on; returns when it says that it is ready (as systemd would hear it)."""
         self._notify.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self._log.open("ab") as log:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(self._notify))
             ready.settimeout(START_TIMEOUT_S)
+            self.begin()
+            try:
+                while b"READY=1" not in ready.recv(256):
+                    pass
+            except TimeoutError as error:
+                raise StageError(f"the agent did not start:\n{self.said()[-2000:]}") from error
+
+    def begin(self) -> None:
+        """Switch the till on, and do not wait for it."""
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._wrapped([_program("kopilka-agent"), "run", "--config", str(self.config)]),
                 env={**os.environ, "NOTIFY_SOCKET": str(self._notify)},
@@ -166,11 +186,6 @@ class TillBox:
                 stderr=log,
                 process_group=0,
             )
-            try:
-                while b"READY=1" not in ready.recv(256):
-                    pass
-            except TimeoutError as error:
-                raise StageError(f"the agent did not start:\n{self.said()[-2000:]}") from error
 
     def kill(self) -> None:
         """SIGKILL: as if the power had failed."""

@@ -8,20 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.demo.stage import Office, TillBox, data_file
+from agent.demo.stage import Office, TillBox
 
 
 @pytest.fixture(scope="session")
 def made_office(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a centre that has the demo's store, goods, rules and members. Copied, never used."""
     directory = tmp_path_factory.mktemp("made")
-    office = Office(directory)
-    office.command("init")
-    office.command("store", "add", "S1", "Магазин у дома")
-    office.command("import", "templates", data_file("templates.json"))
-    office.command("import", "goods", data_file("goods.json"))
-    office.command("rulebook", "publish", data_file("rulebook-1.json"))
-    office.command("import", "members", data_file("members.csv"))
+    Office(directory).furnish()
     return directory
 
 

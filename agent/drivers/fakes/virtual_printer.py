@@ -57,6 +57,12 @@ class VirtualPrinter:
         with self._changed:
             return list(self._slips)
 
+    def tear_off(self) -> list[Slip]:
+        """Take away what has been printed and cut, oldest first; it is no longer among `slips`."""
+        with self._changed:
+            slips, self._slips = self._slips, []
+            return slips
+
     @property
     def faults(self) -> list[str]:
         """Commands it did not understand."""
