@@ -1,6 +1,6 @@
 """A busy shift: cashiers at several counters, and the book of what the shop asked and what it was told.
 
-A purchase is a row of steps: quote, change the cart, ask again, pay, print again, take back. A cashier does
+A purchase is a row of steps: quote, change the cart, pay, print again, void, take goods back. A cashier does
 them one by one; the step in hand stays first until it is answered. So when the power goes, the book knows
 which question was asked and not answered, and the next shift goes on with it: it asks the same again.
 """
@@ -34,6 +34,8 @@ PLANS: dict[tuple[str, ...], int] = {
     ("quote", "commit", "print"): 15,
     ("quote", "commit", "print", "print"): 5,  # the second one is the same question
     ("quote", "commit", "void"): 15,
+    ("quote", "commit", "return"): 10,
+    ("quote", "commit", "return", "return"): 5,
 }
 RESUME = 0.05  # so often the next customer in the queue is one who is back with the purse
 
@@ -56,6 +58,7 @@ class Purchase:
     paid: dict[str, Any] | None = None
     given_up: bool = False
     taken_back: dict[str, Any] | None = None
+    returned: dict[str, Any] | None = None  # some of its goods
     prints: int = 0  # different copies that were asked for
 
     @property
@@ -265,6 +268,13 @@ def _void(cash: CashProgram, purchase: Purchase, _: Book) -> None:
         purchase.taken_back = cash.void(purchase.id, "ошибка кассира")
 
 
+def _return(cash: CashProgram, purchase: Purchase, _: Book) -> None:
+    returned = cash.take_back(f"{purchase.id}.back", {"2": 1000}, sale_id=purchase.id)
+    if returned["pending"] or (purchase.returned is not None and purchase.returned != returned):
+        raise Refused(f"the same goods came back otherwise: {purchase.returned}, {returned}")
+    purchase.returned = returned
+
+
 def _print(cash: CashProgram, purchase: Purchase, _: Book) -> None:
     purchase.prints = 1
     cash.print_again(purchase.id, "copy")
@@ -277,4 +287,5 @@ _STEPS = {
     "commit": _commit,
     "void": _void,
     "print": _print,
+    "return": _return,
 }

@@ -53,6 +53,7 @@ class Log:
     heads: dict[str, bytes]  # entry id -> the chain's hash after it
     sold: dict[str, str]  # the cash program's id of a sale -> id of its SALE
     voided: dict[str, str]  # id of a SALE -> id of the VOID that takes it back
+    returned: dict[str, str]  # id of a SALE -> id of the RETURN_GOODS with its goods
     held: dict[str, str]  # sale -> the quote that is promised to it
     parcels: dict[tuple[int, str], int]
     acked_seq: int
@@ -104,8 +105,10 @@ def read_log(path: Path) -> Log:
             f"SELECT sale_id, {ID} FROM document JOIN entry USING (epoch, seq) WHERE kind = 'SALE'"
         ).fetchall()
         voids = [(entry.ref, entry.id) for entry, _ in chained if entry.kind == "VOID"]
+        returns = [(entry.ref, entry.id) for entry, _ in chained if entry.kind == "RETURN_GOODS"]
         nothing_in(_twice(sale_id for sale_id, _ in sales), "a sale stands in the ledger twice")
         nothing_in(_twice(sale for sale, _ in voids), "a sale was taken back twice")
+        nothing_in(_twice(sale for sale, _ in returns), "the same goods came back twice")
         promised = {(hold.sale_id, piece.lot, piece.points) for hold in holds for piece in hold.offer.spends}
         kept = _table(disk, "SELECT sale_id, lot, points FROM hold_parcel")
         nothing_in(promised ^ kept, "quotes that hold other points than they promise")
@@ -118,6 +121,7 @@ def read_log(path: Path) -> Log:
             idents={f"{entry.id}-{ledger.fingerprint(h)}": entry.id for entry, h in chained},
             sold=dict(sales),
             voided=dict(voids),
+            returned=dict(returns),
             held={hold.sale_id: hold.offer.quote_id for hold in holds},
             parcels={(account, lot): points for account, lot, points in parcels},
             acked_seq=uplink.acked_seq,
@@ -132,12 +136,12 @@ def _nothing_half(disk: sqlite3.Connection) -> None:
     """Whatever one transaction writes is there as a whole or not at all."""
     halves = {
         "a document without its entry": "SELECT epoch, seq FROM document EXCEPT SELECT epoch, seq FROM entry",
-        "a sale without its document": "SELECT epoch, seq FROM entry WHERE kind = 'SALE'"
-        " EXCEPT SELECT epoch, seq FROM document",
-        "a sale without the answer to its commit": "SELECT sale_id FROM document"
-        " EXCEPT SELECT sale_id FROM answer WHERE verb = 'commit'",
-        "an answer to a commit without its sale": "SELECT sale_id FROM answer WHERE verb = 'commit'"
-        " EXCEPT SELECT sale_id FROM document",
+        "a sale or return without its document": "SELECT epoch, seq FROM entry"
+        " WHERE kind IN ('SALE', 'RETURN_GOODS') EXCEPT SELECT epoch, seq FROM document",
+        "a sale or return without the answer to it": "SELECT sale_id FROM document"
+        " EXCEPT SELECT sale_id FROM answer WHERE verb IN ('commit', 'return')",
+        "an answer without its sale or return": "SELECT sale_id FROM answer"
+        " WHERE verb IN ('commit', 'return') EXCEPT SELECT sale_id FROM document",
         "promised points without their quote": "SELECT sale_id FROM hold_parcel"
         " EXCEPT SELECT sale_id FROM hold",
         "a quote that is held without its points": "SELECT sale_id FROM hold"
@@ -197,14 +201,15 @@ def _sale_is_as_answered(log: Log, purchase: Purchase) -> None:
         expect(log.idents.get(paid["ident"]) == sale, f"{paid['ident']} of a slip is not in the ledger")
     elif sale is not None:
         expect(purchase.in_doubt == "commit", f"sale {purchase.id} was written, and nobody asked for it")
-    void = log.voided.get(sale) if sale else None
-    if purchase.taken_back is not None:
-        said = purchase.taken_back["entry"]
-        expect(
-            said is not None and void == said, f"void of {purchase.id} was answered {said}, there is {void}"
-        )
-    elif void is not None:
-        expect(purchase.in_doubt == "void", f"sale {purchase.id} was taken back, and nobody asked for it")
+    for what, answer, found in (
+        ("void", purchase.taken_back, log.voided.get(sale or "")),
+        ("return", purchase.returned, log.returned.get(sale or "")),
+    ):
+        if answer is not None:
+            told = f"the {what} of {purchase.id} was answered {answer['entry']}, there is {found}"
+            expect(found is not None and found == answer["entry"], told)
+        elif found is not None:
+            expect(purchase.in_doubt == what, f"nobody has asked for the {what} of {purchase.id}")
 
 
 def _promise_is_kept(log: Log, purchase: Purchase) -> None:

@@ -38,11 +38,12 @@ WRITTEN = {
     "session": "SELECT session FROM uplink",  # each answer of the centre brings a new one
     "grant": "SELECT count(*) FROM downlink",
 }
-AIMS = (None, "commit", "quote", "void", "print", SYNC, CLAIM, CLAIM, "entry", "entry", "session", "grant")
-AIMS_WITHOUT_A_LINK = (None, "commit", "quote", "void", "print", "entry")
+AIMS_WITHOUT_A_LINK = (None, "commit", "quote", "void", "print", "return", "entry")
+AIMS = (*AIMS_WITHOUT_A_LINK, "entry", SYNC, CLAIM, CLAIM, "session", "grant")
 AIM_TO_MEET = {
     "the till's end met a void in flight": "void",
     "the till's end met a print in flight": "print",
+    "the till's end met a return in flight": "return",
     "the till's end met a claim in flight": CLAIM,
     "the till's end met a commit that was written and not answered": "entry",
 }
@@ -68,6 +69,7 @@ MUST = (
     "the till's end met a commit that was written and not answered",
     "the till's end met a void in flight",
     "the till's end met a print in flight",
+    "the till's end met a return in flight",
     "the till's end met a sync in flight",
     "the till's end met a claim in flight",
     "the till's end met a slip that was not on paper",
