@@ -35,6 +35,8 @@ UNKNOWN_POSTING = "UNKNOWN_POSTING"
 
 # Why an ADJUST of the centre's own was written: a flag, for people who read the ledger.
 FLAG_OVERSPENT = OVERSPENT
+FLAG_TAKEN_BACK = "TAKEN_BACK"  # what a void or return takes back lies elsewhere: the account owes it
+TAKING_BACK = frozenset({"VOID", "RETURN_GOODS"})
 FLAG_NETTED = "NETTED"  # points that were free paid a debt
 FLAG_ONCE = "ONCE"  # the same once-key came twice; the second credit is taken back
 FLAG_RESUMED = "RESUMED"  # what a till held in a life that had ended came back
@@ -221,6 +223,10 @@ def _cover(books: Books, mine: AccountBooks, entry: Entry) -> None:
         for (lot, who), points in sorted(missing.items())
         for posting in moves.move(ledger.DEBT, _account(who), {lot: points})
     )
+    if entry.kind in TAKING_BACK and all(who == ledger.FREE for _, who in missing):
+        # Points of a sale that is taken back were placed in a shop meanwhile: every day's business.
+        books.write("ADJUST", mine.account, postings, ref=entry.id, flags=(FLAG_TAKEN_BACK,))
+        return
     books.write("ADJUST", mine.account, postings, ref=entry.id, flags=(FLAG_OVERSPENT,))
     total = sum(missing.values())
     books.note(entry, OVERSPENT, f"{total} hundredths of a point were spent that were not held; now debt")

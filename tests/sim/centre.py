@@ -91,6 +91,7 @@ class SimCentre:
         self.fails_in: int | None = None  # statements until the disk fails
         self.crashed = self.failed = 0
         self._backup: Path | None = None
+        self.safe: dict[tuple[str, int], int] = {}  # (till, epoch) -> entries that stand on two disks
 
     # ---- what people do
 
@@ -113,6 +114,8 @@ class SimCentre:
         connection.close()
         shutil.copyfile(DATABASE, self._backup)
         for row in (*TillCursor.objects.all(), *TillLife.objects.all()):
+            epoch = row.till.epoch if isinstance(row, TillCursor) else row.epoch
+            self.safe[row.till_id, epoch] = max(self.safe.get((row.till_id, epoch), 0), row.next_seq - 1)
             if isinstance(row, TillCursor):
                 TillCursor.objects.filter(pk=row.pk).update(durable_seq=row.next_seq - 1)
 

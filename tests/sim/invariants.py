@@ -68,6 +68,7 @@ class Witness:
         """What it held is nobody's; what it wrote and did not tell before may be lost."""
         box = self.box(till)
         box.parcels.clear()
+        till.answered.clear()
         rows = till.disk.execute("SELECT epoch, max(seq) FROM entry GROUP BY epoch")
         box.log = defaultdict(
             list,
@@ -142,6 +143,12 @@ class Witness:
             expect(
                 "I1", promised <= here[lot], f"{till.name} promises {promised} of {lot}, holds {here[lot]}"
             )
+        sold = {sale_id for (sale_id,) in db.execute("SELECT sale_id FROM document")}
+        lost = till.answered.keys() - sold
+        expect("I6", not lost, f"{till.name} answered for {sorted(lost)}, and has no such sale")
+        safe = self.world.centre.safe.get((till.till_id, uplink.epoch), 0)
+        text = f"{till.name} may forget up to {uplink.durable_seq}; on two disks are {safe}"
+        expect("I4", uplink.durable_seq <= safe or till in self.world.suspects, text)
         mine = {lot: points for lot, points in box.parcels.items() if points}
         expect("I2", mine == here, f"{till.name} holds {here}, its entries and grants say {mine}")
         (half,) = db.execute(
