@@ -18,6 +18,8 @@ class Centre(models.Model):
     # Restored from a backup, and some till has not yet said what it was granted before (§5.11).
     fenced = models.BooleanField(default=False)
     backed_up_ms = models.BigIntegerField(null=True)
+    backed_up_to = models.TextField(blank=True)  # the file
+    backed_up_apart = models.BooleanField(default=False)  # and it lies on another disk than this database
 
 
 class Store(models.Model):
@@ -50,7 +52,9 @@ class TillLife(models.Model):
     """A life of a till that has ended, and how far it was told (ledger-sync.md §5.9, §5.10).
 
     `trusted`: the till itself says so (restored from a backup), and what it still has to tell of that
-    life is taken as it comes; else it is quarantined. `resumed_ms`: its suspended parcels came back.
+    life is taken as it comes; else it is quarantined. `finished_ms`: all that it held is suspended;
+    until then its till is granted nothing, and no other life of it begins. `resumed_ms`: its suspended
+    parcels came back.
     """
 
     pk = models.CompositePrimaryKey("till", "epoch")
@@ -62,6 +66,7 @@ class TillLife(models.Model):
     last_first_seq = models.BigIntegerField()
     last_prev = models.BinaryField(max_length=32)
     last_head = models.BinaryField(max_length=32)
+    durable_seq = models.BigIntegerField(default=0)
     ended_ms = models.BigIntegerField()
     trusted = models.BooleanField()
     restore_id = models.CharField(max_length=64, null=True)

@@ -7,7 +7,7 @@ line; several buckets are always opened in ascending order, so nobody waits in a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from central import clock
@@ -136,9 +136,16 @@ def _save_lots(books: Books) -> None:
 
 def _save_shares(books: Books) -> None:
     changed = [
-        Share(b=books.b, account=mine.account, lot=lot, holder=who, points=mine.shares[lot, who])
+        Share(
+            b=books.b,
+            account=mine.account,
+            lot=lot,
+            holder=who,
+            points=mine.shares[lot, who],
+            expires_at=mine.lots[lot].expires_at if lot in mine.lots else None,
+        )
         for mine in books.accounts.values()
-        for lot, who in sorted(mine.changed)
+        for lot, who in sorted(mine.changed | _shares_of(mine, mine.begun))
     ]
     gone = [share.pk for share in changed if not share.points]
     if gone:
@@ -147,8 +154,13 @@ def _save_shares(books: Books) -> None:
         [share for share in changed if share.points],
         update_conflicts=True,
         unique_fields=["b", "account", "lot", "holder"],
-        update_fields=["points"],
+        update_fields=["points", "expires_at"],
     )
+
+
+def _shares_of(mine: AccountBooks, lots: Collection[str]) -> set[tuple[str, str]]:
+    """The shares of some lots: a lot whose terms come late had shares before it had a day to die."""
+    return {key for key in mine.shares if key[0] in lots}
 
 
 def _send_down(books: Books) -> None:

@@ -13,8 +13,18 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name='centre',
+            name='backed_up_apart',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='centre',
             name='backed_up_ms',
             field=models.BigIntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name='centre',
+            name='backed_up_to',
+            field=models.TextField(blank=True),
         ),
         migrations.AddField(
             model_name='centre',
@@ -57,6 +67,7 @@ class Migration(migrations.Migration):
                 ('last_first_seq', models.BigIntegerField()),
                 ('last_prev', models.BinaryField(max_length=32)),
                 ('last_head', models.BinaryField(max_length=32)),
+                ('durable_seq', models.BigIntegerField(default=0)),
                 ('ended_ms', models.BigIntegerField()),
                 ('trusted', models.BooleanField()),
                 ('restore_id', models.CharField(max_length=64, null=True)),
