@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 from types import FrameType
@@ -10,12 +9,10 @@ from types import FrameType
 import click
 import uvicorn
 
+from central import tending
 from central.errors import Trouble
-from central.ledger import applier
 from central.texts import say
 from loyalty.texts import N_
-
-log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 10
 BACKLOG = 1024
@@ -34,9 +31,6 @@ class Server(uvicorn.Server):
 
 def run(host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises Trouble where the address cannot be had."""
-    waiting = applier.apply_waiting()  # what a crash left between the inbox and the ledger
-    if waiting:
-        log.info("applied %d entries that were waiting in the inbox", waiting)
     from central.asgi import application
 
     config = uvicorn.Config(
@@ -51,7 +45,8 @@ def run(host: str, port: int) -> None:
         # uvicorn stops on the signal and then raises it again; the stop has happened, so it ends there.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopped)
-        Server(config).run(sockets=[listener])
+        with tending.running():
+            Server(config).run(sockets=[listener])
 
 
 def _stopped(_number: int, _frame: FrameType | None) -> None:

@@ -52,9 +52,7 @@ class TillLife(models.Model):
     """A life of a till that has ended, and how far it was told (ledger-sync.md §5.9, §5.10).
 
     `trusted`: the till itself says so (restored from a backup), and what it still has to tell of that
-    life is taken as it comes; else it is quarantined. `finished_ms`: all that it held is suspended;
-    until then its till is granted nothing, and no other life of it begins. `resumed_ms`: its suspended
-    parcels came back.
+    life is taken as it comes; else it is quarantined. `resumed_ms`: its suspended parcels came back.
     """
 
     pk = models.CompositePrimaryKey("till", "epoch")

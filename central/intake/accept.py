@@ -131,7 +131,7 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
 
 @transaction.atomic
 def _accept_late(life: TillLife, request: wire.SyncRequest) -> Accepted:
-    """What a life that has ended still tells. `durable_seq` 0: nothing may be pruned on our word."""
+    """What a life that has ended still tells."""
     row = TillLife.objects.select_for_update().get(pk=life.pk)
     now = Centre.objects.get().timeline
     if request.timeline != now and row.trusted:
@@ -147,7 +147,7 @@ def _accept_late(life: TillLife, request: wire.SyncRequest) -> Accepted:
     return Accepted(
         timeline=now,
         next_seq=row.next_seq,
-        durable_seq=0,
+        durable_seq=row.durable_seq,
         session=request.session,
         new_entries=len(verdict.new),
         buckets=frozenset() if quarantined_ms else new,
