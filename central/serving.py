@@ -11,6 +11,7 @@ import uvicorn
 
 from central import tending
 from central.errors import Trouble
+from central.home import Home
 from central.texts import say
 from loyalty.texts import N_
 
@@ -29,7 +30,7 @@ class Server(uvicorn.Server):
             click.echo(say(N_("Listening on {url}", url=f"http://{shown}:{port}")))
 
 
-def run(host: str, port: int) -> None:
+def run(home: Home, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises Trouble where the address cannot be had."""
     from central.asgi import application
 
@@ -45,7 +46,7 @@ def run(host: str, port: int) -> None:
         # uvicorn stops on the signal and then raises it again; the stop has happened, so it ends there.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopped)
-        with tending.running():
+        with home.in_use(alone=False), tending.running():
             Server(config).run(sockets=[listener])
 
 

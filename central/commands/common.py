@@ -110,6 +110,16 @@ def open_home() -> Home:
                 path=home.path,
             )
         )
+    from central import backups
+
+    if backups.is_backup():
+        raise Trouble(
+            N_(
+                "The database in {path} is a backup that was not restored to its end: it has yet to begin a "
+                "new life, or points would be given twice. Run `kopilka-central restore FILE --replace`.",
+                path=home.path,
+            )
+        )
     if pending_migrations():
         raise Trouble(
             N_(

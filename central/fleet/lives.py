@@ -151,6 +151,7 @@ def resume(life: TillLife) -> int:
 def begin(till: Till) -> None:
     """The next life of a till: an empty log, and downlinks that go on where they are."""
     now = Centre.objects.get().timeline
+    DownMessage.objects.filter(till=till.id, gseq__lt=0).delete()
     for head in DownHead.objects.filter(till=till.id).exclude(timeline=now):
         DownMessage.objects.filter(b=head.b, till=till.id).delete()  # they were for the life before
         fresh = shelf.new_downlink(head.b, till.id, now)

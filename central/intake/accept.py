@@ -87,7 +87,10 @@ def accept(till: Till, request: wire.SyncRequest) -> Accepted:
 @transaction.atomic
 def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
     row = TillCursor.objects.select_for_update().get(till=till)
-    if request.epoch > till.epoch and request.adopting and request.timeline == Centre.objects.get().timeline:
+    now = Centre.objects.get().timeline
+    if request.epoch > till.epoch and request.timeline != now:
+        raise _timeline_changed(till, now, row)  # it may know of a life that we have forgotten
+    if request.epoch > till.epoch and request.adopting:
         # It was restored from a backup itself, after ours was made.
         lives.catch_up(till, request.epoch)
         row.refresh_from_db()
@@ -95,7 +98,6 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
         raise Refused(
             409, wire.EPOCH, f"this is epoch {request.epoch} of a till in epoch {till.epoch}", row.next_seq
         )
-    now = Centre.objects.get().timeline
     if request.timeline != now or (row.timeline != now and not request.adopting):
         raise _timeline_changed(till, now, row)
     session = _session_shown(till, row, now, request)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from central import clock
-from central.fleet.models import Centre, Till
+from central.fleet.models import Centre, Till, TillCursor
 from central.intake.models import note
 from central.ledger.models import (
     Balance,
@@ -164,12 +164,19 @@ def _shares_of(mine: AccountBooks, lots: Collection[str]) -> set[tuple[str, str]
 
 
 def _send_down(books: Books) -> None:
+    tills = sorted({till for till, _ in books.down})
+    spoke_in = dict(TillCursor.objects.filter(till__in=tills).values_list("till_id", "timeline"))
+    behind = {till for till in tills if spoke_in.get(till) != books.timeline}
+    _keep_for_later(books, behind)
     heads: dict[str, DownHead] = {}
-    for till in sorted({till for till, _ in books.down}):
-        found = DownHead.objects.select_for_update().filter(b=books.b, till=till).first()
-        heads[till] = found or new_downlink(books.b, till, books.timeline)
+    for till in tills:
+        if till not in behind:
+            found = DownHead.objects.select_for_update().filter(b=books.b, till=till).first()
+            heads[till] = found or new_downlink(books.b, till, books.timeline)
     messages: list[DownMessage] = []
     for till, body in books.down:
+        if till in behind:
+            continue
         head = heads[till]
         head.gseq += 1
         head.h = ledger.link(bytes(head.h), body)
@@ -181,6 +188,22 @@ def _send_down(books: Books) -> None:
         unique_fields=["b", "till"],
         update_fields=["timeline", "gseq", "h"],
     )
+
+
+def _keep_for_later(books: Books, tills: Collection[str]) -> None:
+    """What is meant for tills that have not spoken in this life of the centre yet.
+
+    Their downlinks are still those of the old life, of which they know more than we do; so it stands
+    beside them, numbered -1, -2, …, until the till's own first words (central/fleet/timeline.py).
+    """
+    for till in sorted(tills):
+        bodies = [body for who, body in books.down if who == till]
+        last = DownMessage.objects.filter(b=books.b, till=till, gseq__lt=0).order_by("gseq").first()
+        below = last.gseq if last else 0
+        DownMessage.objects.bulk_create(
+            DownMessage(b=books.b, till=till, gseq=below - n, body=body, h=b"")
+            for n, body in enumerate(bodies, 1)
+        )
 
 
 def new_downlink(b: int, till: str, timeline: int) -> DownHead:

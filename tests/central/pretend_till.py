@@ -236,7 +236,8 @@ class PretendTill:
             entry = ledger.parse(item.body)
             assert entry.kind in {"GRANT", "HANDOVER", "LINK", "MERGE"}
             for posting in entry.postings:
-                if posting.account == ledger.parcel(self.id) and entry.kind == "GRANT":
+                mine = posting.account == ledger.parcel(self.id) and entry.kind == "GRANT"
+                if mine and (entry.ref or "").partition(":")[0] == f"{self.id}-{self.epoch}":
                     assert posting.terms is not None
                     self.parcels[entry.account or 0, posting.lot] += posting.points
         if reply.down:
@@ -264,7 +265,7 @@ class PretendTill:
             if any(item.gseq > refusal.down.get(item.bucket, 0) for item in echo.items)
         ]
         words = msgspec.structs.replace(
-            self.batch(first_seq=refusal.next_seq),
+            self.batch(first_seq=refusal.epochs.get(self.epoch, 1)),
             timeline=refusal.timeline,
             adopting=self.timeline,
             echo=tuple(forgotten),
@@ -299,6 +300,7 @@ class PretendTill:
         request = msgspec.structs.replace(request, signature=signature)
         reply = ask(self.send, "POST", f"/v1/tills/{self.id}/restore", request, wire.RestoreReply)
         self.centre.verify(reply.signature, wire.restored_signing_bytes(self.id, request, reply))
+        same_centre = reply.timeline == backup.timeline
         return PretendTill(
             self.id,
             reply.epoch,
@@ -308,8 +310,9 @@ class PretendTill:
             self.key,
             self.enrolment,
             self.send,
-            down={b: gseq for b, (gseq, _) in reply.down.items()},
-            down_heads={b: h for b, (_, h) in reply.down.items()},
+            down=dict(backup.down) if same_centre else {},
+            down_heads=dict(backup.down_heads) if same_centre else {},
+            told=list(backup.told) if same_centre else [],
         )
 
     def lookup(self, card_key: int) -> wire.Member | None:
