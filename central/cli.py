@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from central.commands import fleet, house, imports, rules, safety
+from central.commands import fleet, house, imports, members, rules, safety
 from central.commands.common import OfficeGroup, home_option
 
 
@@ -23,6 +23,7 @@ cli.add_command(safety.status)
 cli.add_command(fleet.store)
 cli.add_command(fleet.till)
 cli.add_command(rules.rulebook)
+cli.add_command(members.member)
 cli.add_command(imports.import_)
 
 

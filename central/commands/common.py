@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,6 +80,17 @@ def answer(as_json: bool, data: Mapping[str, Any] | list[Any], text: Text | None
         click.echo(json.dumps(data, ensure_ascii=False, indent=2))
     elif text is not None:
         click.echo(say(text))
+
+
+def points(hundredths: int) -> str:
+    """Points as a command says them: -12.50."""
+    sign = "-" if hundredths < 0 else ""
+    return f"{sign}{abs(hundredths) // 100}.{abs(hundredths) % 100:02d}"
+
+
+def local(ms: int) -> str:
+    """A moment by the clock of whoever runs this command."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%d.%m.%Y %H:%M")
 
 
 def table(rows: list[tuple[str, ...]]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from central.commands.common import answer, home_option, json_option, open_home, start_django
+from central.commands.common import answer, home_option, json_option, local, open_home, start_django
 from central.texts import language, say, translator
 from loyalty.texts import N_
 
@@ -59,7 +59,7 @@ def backup(target: Path, as_json: bool) -> None:
 def restore(file: Path, replace: bool, as_json: bool) -> None:
     """Put a backup in place, and begin a new life of the centre."""
     home = start_django()
-    from central import backups, clock
+    from central import backups
     from central.status import fence_text
 
     done = backups.restore(home, file, replace=replace)
@@ -74,7 +74,7 @@ def restore(file: Path, replace: bool, as_json: bool) -> None:
     if as_json:
         answer(True, data, None)
         return
-    when = clock.utc(done.made_ms).astimezone().strftime("%d.%m.%Y %H:%M")
+    when = local(done.made_ms)
     told = [N_("The centre in {path} is as it was on {when}.", path=home.path, when=when)]
     if done.aside:
         told.append(N_("What was there before lies in {path}.", path=done.aside))

@@ -149,7 +149,7 @@ def _parse_key(text: str) -> tuple[int, str, int, int] | None:
 def _entry(row: LedgerEntry) -> EntryLine:
     entry = ledger.parse(bytes(row.body))
     # The balance is what is free, what tills hold and what is owed; the rest is where it came from or went.
-    change = sum(p.points for p in entry.postings if ledger.is_balance(p.account))
+    change = ledger.balance_change(entry)
     moved = sum(p.points for p in entry.postings if ledger.is_balance(p.account) and p.points > 0)
     return EntryLine(
         id=entry.id,
