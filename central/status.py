@@ -121,6 +121,22 @@ def texts(status: Status) -> list[Text]:
     return found
 
 
+def warnings(status: Status) -> list[Text]:
+    """What a person should do something about: the first page shows it."""
+    found = []
+    if status.fenced:
+        found += [N_("This centre was restored from a backup."), fence_text(status.unheard)]
+    if not backup_is_well(status):
+        found.append(_backup_text(status))
+    return found
+
+
+def backup_is_well(status: Status) -> bool:
+    """Is there a young backup on another disk?"""
+    young = status.backed_up_ms is not None and status.backed_up_ms >= clock.now_ms() - BACKUP_LATE_MS
+    return young and status.backed_up_apart
+
+
 def lines(status: Status, translate: Callable[[str], str]) -> list[str]:
     """The same for a person, with the newest incidents below."""
     told = [text.render(translate) for text in texts(status)]
@@ -169,7 +185,7 @@ def _backup_text(status: Status) -> Text:
             when=when,
             path=status.backed_up_to,
         )
-    if status.backed_up_ms < clock.now_ms() - BACKUP_LATE_MS:
+    if not backup_is_well(status):
         return N_(
             "Last backup: {when}, {path}; that is more than two days ago, make one now.",
             when=when,

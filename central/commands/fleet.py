@@ -132,7 +132,16 @@ def till_list(as_json: bool) -> None:
             "last_sync": line.last_sync.isoformat(timespec="seconds") if line.last_sync else None,
             "received": line.received,
             "head": line.head,
+            "epoch": line.epoch,
             "pending": line.pending,
+            "oldest": line.oldest.isoformat(timespec="seconds") if line.oldest else None,
+            "points": points(line.held),
+            "exposure": points(line.exposure),
+            "suspended": points(line.suspended),
+            "holds": line.holds,
+            "quarantined": line.quarantined,
+            "clock_offset_s": line.clock_offset_s,
+            "remedies": [say(remedy) for remedy in line.remedies],
             "rulebook": line.rulebook,
             "rulebook_newest": line.rulebook_newest,
             "agent_version": line.agent_version,
@@ -208,7 +217,7 @@ def till_close(till_id: str, as_json: bool) -> None:
 def till_late(till_id: str | None, as_json: bool) -> None:
     """List what closed tills sent after their end, and nobody has decided about."""
     open_home()
-    from central.console.account_page import WORDS
+    from central.console.entry_words import KINDS
     from central.fleet import late, lives
 
     if till_id is not None:
@@ -253,7 +262,7 @@ def till_late(till_id: str | None, as_json: bool) -> None:
             (
                 entry.id,
                 local(entry.at_s * 1000),
-                say(N_(WORDS.get(entry.kind, entry.kind))),
+                say(N_(KINDS.get(entry.kind, entry.kind))),
                 "—" if entry.account is None else str(entry.account),
                 points(entry.change),
             )

@@ -9,7 +9,7 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from central import clock
+from central import clock, status
 from central.console import incidents
 from central.console.account_page import account_page
 from central.console.fleet_page import till_lines
@@ -29,6 +29,7 @@ def front(request: HttpRequest) -> HttpResponse:
         "tills": len(lines),
         "late": late,
         "incidents": incidents.newest(),
+        "warnings": status.warnings(status.read()),
     }
     return render(request, "console/front.html", context)
 

@@ -234,7 +234,7 @@ class PretendTill:
             assert item.h == ledger.link(before, item.body)
             self.down[item.bucket], self.down_heads[item.bucket] = item.gseq, item.h
             entry = ledger.parse(item.body)
-            assert entry.kind in {"GRANT", "HANDOVER", "LINK", "MERGE"}
+            assert entry.kind in {"GRANT", "HANDOVER", "LINK", "MERGE", "RECALL"}
             for posting in entry.postings:
                 mine = posting.account == ledger.parcel(self.id) and entry.kind == "GRANT"
                 if mine and (entry.ref or "").partition(":")[0] == f"{self.id}-{self.epoch}":
@@ -314,6 +314,12 @@ class PretendTill:
             down_heads=dict(backup.down_heads) if same_centre else {},
             told=list(backup.told) if same_centre else [],
         )
+
+    def claim(self, account: int, want: int) -> wire.ClaimReply:
+        """Points are wanted at the counter; what comes is heard at the next sync."""
+        down = self.down.get(ledger.bucket(account), 0)
+        request = wire.ClaimRequest(wire.WIRE_VERSION, secrets.token_hex(8), account, want, down)
+        return self._call("POST", f"/v1/tills/{self.id}/claim", request, wire.ClaimReply)
 
     def lookup(self, card_key: int) -> wire.Member | None:
         request = wire.LookupRequest(wire.WIRE_VERSION, card_key)
