@@ -23,7 +23,7 @@ EVERY_S = 60.0
 
 
 def _apply() -> None:
-    applier.apply_waiting()  # and cards that were given out at tills get their lasting accounts
+    applier.apply_waiting()  # and cards given out at tills get their accounts, returns are settled
 
 
 def _expire() -> None:

@@ -14,6 +14,7 @@ from central.console.templatetags.points import Amount
 from loyalty import ledger
 from loyalty.ledger import Entry
 from loyalty.protocol import centre as law
+from loyalty.protocol import goods
 from loyalty.protocol.books import told_epoch
 from loyalty.texts import N_, Text
 
@@ -115,6 +116,9 @@ _ADJUSTED: dict[str, Callable[[Entry], Text]] = {
     law.FLAG_ONCE: lambda entry: N_(
         "What is given once came a second time with entry {ref}: taken back", ref=entry.ref
     ),
+    goods.FLAG_RETURNED: lambda entry: N_(
+        "The office settled the points of goods that came back (entry {ref})", ref=entry.ref
+    ),
     law.FLAG_RESUMED: _resumed,
     law.FLAG_REVERSED: lambda entry: N_(
         "Entry {ref} came after its till was closed, and was undone by an operator", ref=entry.ref
@@ -124,7 +128,7 @@ _FLAGS = {
     ledger.FLAG_COURTESY: N_("some of its points were lent beyond what the till held"),
     ledger.FLAG_OFFLINE: N_("the till had no link"),
     ledger.FLAG_CLOCK: N_("the clock of the till was wrong"),
-    ledger.FLAG_PENDING: N_("without its receipt: the office has yet to settle the points"),
+    ledger.FLAG_PENDING: N_("without its receipt: the office settles the points"),
 }
 
 

@@ -98,7 +98,8 @@ class PretendTill:
     parcels: dict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
     versions: dict[str, int] = field(default_factory=dict)
     status: dict[str, int | str] = field(default_factory=lambda: {"pending": 0})
-    told: list[wire.Echo] = field(default_factory=list)  # what it applied in this life of the centre
+    told: list[tuple[int, wire.Echo]] = field(default_factory=list)  # what it applied, and in which timeline
+    down_before: dict[int, dict[int, int]] = field(default_factory=dict)  # timeline -> `down` at its end
     restore_id: str = ""  # of a copy: which restore it will be
 
     @classmethod
@@ -243,7 +244,7 @@ class PretendTill:
         if reply.down:
             statement = wire.down_signing_bytes(self.id, self.timeline, reply.down)
             self.centre.verify(reply.down_signature, statement)
-            self.told.append(wire.Echo(reply.down, statement, reply.down_signature))
+            self.told.append((self.timeline, wire.Echo(reply.down, statement, reply.down_signature)))
 
     def sync(self) -> wire.SyncReply:
         """One round trip: everything said, everything applied. A centre of a new life is told all again."""
@@ -253,22 +254,29 @@ class PretendTill:
             if refused.code != wire.TIMELINE:
                 raise
             reply = self.post(self.first_words(refused.refusal))
-            self.timeline, self.down, self.down_heads, self.told = reply.timeline, {}, {}, []
+            self.down_before[self.timeline] = self.down
+            self.timeline, self.down, self.down_heads = reply.timeline, {}, {}
         self.apply(reply)
         return reply
 
     def first_words(self, refusal: wire.Refusal) -> wire.SyncRequest:
         """To a centre that was restored (§5.11): from its cursor on, with what it told us and forgot."""
-        forgotten = [
-            echo
-            for echo in self.told
-            if any(item.gseq > refusal.down.get(item.bucket, 0) for item in echo.items)
+        heard_in, remembered = refusal.heard_in, refusal.down
+
+        def is_forgotten(timeline: int, item: wire.DownItem) -> bool:
+            return timeline > heard_in or item.gseq > remembered.get(item.bucket, 0)
+
+        echoes = [
+            msgspec.structs.replace(echo, items=tuple(i for i in echo.items if is_forgotten(timeline, i)))
+            for timeline, echo in self.told
+            if timeline >= heard_in
         ]
         words = msgspec.structs.replace(
             self.batch(first_seq=refusal.epochs.get(self.epoch, 1)),
             timeline=refusal.timeline,
-            adopting=self.timeline,
-            echo=tuple(forgotten),
+            adopting=True,
+            down=self.down if heard_in == self.timeline else self.down_before.get(heard_in, {}),
+            echo=tuple(echo for echo in echoes if echo.items),
         )
         return self.signed(words)
 
@@ -282,7 +290,16 @@ class PretendTill:
         """The same till as its disk is now; whoever runs it has been restored."""
         disk = {
             name: copy.deepcopy(getattr(self, name))
-            for name in ("log", "documents", "acknowledged", "down", "down_heads", "parcels", "told")
+            for name in (
+                "log",
+                "documents",
+                "acknowledged",
+                "down",
+                "down_heads",
+                "parcels",
+                "told",
+                "down_before",
+            )
         }
         return replace(self, restore_id=secrets.token_hex(8), **disk)
 
@@ -300,7 +317,6 @@ class PretendTill:
         request = msgspec.structs.replace(request, signature=signature)
         reply = ask(self.send, "POST", f"/v1/tills/{self.id}/restore", request, wire.RestoreReply)
         self.centre.verify(reply.signature, wire.restored_signing_bytes(self.id, request, reply))
-        same_centre = reply.timeline == backup.timeline
         return PretendTill(
             self.id,
             reply.epoch,
@@ -310,9 +326,8 @@ class PretendTill:
             self.key,
             self.enrolment,
             self.send,
-            down=dict(backup.down) if same_centre else {},
-            down_heads=dict(backup.down_heads) if same_centre else {},
-            told=list(backup.told) if same_centre else [],
+            down={b: gseq for b, (gseq, _) in reply.down.items()},
+            down_heads={b: h for b, (_, h) in reply.down.items()},
         )
 
     def claim(self, account: int, want: int) -> wire.ClaimReply:

@@ -8,9 +8,10 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from django.db import connections
-from office import ANNA, BORIS, Office
+from office import ANNA, BORIS, VERA, Office
 from pretend_till import PretendTill, Refused
 from test_office_commands import done, kopilka
 from test_office_grants import card_key
@@ -237,8 +238,8 @@ def test_an_echo_that_the_centre_never_said_is_refused(office: Office, elsewhere
     till.sync()
     the_disk_dies(office)
     restored(office, backup)
-    (told,) = till.told
-    till.told = [type(told)(told.items, told.statement, bytes(64))]
+    ((then, told),) = till.told
+    till.told = [(then, msgspec.structs.replace(told, signature=bytes(64)))]
     with pytest.raises(Refused, match="400 BAD_ECHO"):
         till.sync()
     assert Centre.objects.get().fenced
@@ -268,6 +269,27 @@ def test_what_is_said_to_a_till_before_its_first_words_waits_for_them(
     assert not DownMessage.objects.filter(gseq__lt=0).exists()
     assert balance(boris) == 22_00
     assert holders(boris)["T1~1"] >= held
+
+
+def test_a_message_in_a_bucket_that_was_silent_before_hides_no_grant(office: Office, elsewhere: Path) -> None:
+    """Vera has points nowhere but at the office; that her card was merged must not hide Anna's grant."""
+    office.store()
+    vera, boris = office.member(VERA, "5.00"), office.member(BORIS, "10.00")
+    anna = office.member(ANNA, "100.00", home="S1")
+    till = office.till()
+    till.sell(vera)
+    till.post(till.batch())
+    backup = backups.make(office.home, elsewhere)
+    till.sync()
+    assert till.held(anna) == 90_00
+    the_disk_dies(office)
+    restored(office, backup)
+    registering.merge(vera, boris)
+    reply = till.sync()
+    assert "MERGE" in {ledger.parse(item.body).kind for item in reply.down}
+    assert holders(anna)["T1~1"] == till.held(anna) >= 90_00
+    assert sum(holders(anna).values()) == 100_00
+    assert not Incident.objects.exists()
 
 
 # ------------------------------------------------------------------------ as an operator
