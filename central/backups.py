@@ -38,7 +38,7 @@ from loyalty.texts import N_
 FORMAT = 1
 MARK = "backup_file"  # the table with the keys
 SUFFIX = ".kopilka"
-_STAMP = "%Y%m%d-%H%M%S"
+_STAMP = "%Y%m%d-%H%M%SZ"
 _COPY_BYTES = 1 << 20
 _KNOWN = (
     "SELECT till_id, epoch, next_seq - 1 FROM till_cursor JOIN fleet_till ON fleet_till.id = till_id"
