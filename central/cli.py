@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from central.commands import fleet, house, imports, rules
+from central.commands import fleet, house, imports, members, rules, safety
 from central.commands.common import OfficeGroup, home_option
 
 
@@ -17,9 +17,13 @@ def cli() -> None:
 cli.add_command(house.init)
 cli.add_command(house.migrate)
 cli.add_command(house.serve)
+cli.add_command(safety.backup)
+cli.add_command(safety.restore)
+cli.add_command(safety.status)
 cli.add_command(fleet.store)
 cli.add_command(fleet.till)
 cli.add_command(rules.rulebook)
+cli.add_command(members.member)
 cli.add_command(imports.import_)
 
 

@@ -1,4 +1,4 @@
-"""The centre's home: one directory with the database, the keys and nothing else.
+"""The centre's home: one directory with the database and the keys.
 
     home/                0700
       central.sqlite3    the embedded database (unless KOPILKA_DATABASE_URL names another, later)
@@ -7,6 +7,8 @@
       keys/channel.pem   Ed25519, signs the manifests of the channels
       keys/chain.key     32 bytes in hex: card numbers -> card keys, in the whole chain
       keys/session.key   32 bytes in hex: sessions of tills and one-time codes are derived from it
+      lock               held by whoever serves this home
+      replaced-…/        what a restored backup took the place of
 
 A key is made once and never replaced in silence: without the chain key no card is found any more,
 without the others no till believes this centre.
@@ -14,10 +16,12 @@ without the others no till believes this centre.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -30,6 +34,7 @@ from loyalty.texts import N_
 DEFAULT = Path("/var/lib/kopilka-central")
 VARIABLE = "KOPILKA_HOME"
 KEY_BYTES = 32
+_KEYS = ("reply.pem", "channel.pem", "chain.key", "session.key")
 
 
 class HomeError(Trouble):
@@ -51,9 +56,7 @@ class Home:
     def make(self) -> None:
         """Create what is missing: directories 0700, keys 0600. What is there stays."""
         try:
-            for directory in (self.path, self._keys):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.chmod(0o700)
+            self.make_directories()
             for name in ("reply.pem", "channel.pem"):
                 _write_once(self._keys / name, _new_ed25519)
             for name in ("chain.key", "session.key"):
@@ -67,6 +70,39 @@ class Home:
                     reason=error.strerror or type(error).__name__,
                 )
             ) from error
+
+    def make_directories(self) -> None:
+        """Its directories, 0700. Raises OSError."""
+        for directory in (self.path, self._keys):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+
+    def files(self) -> dict[str, bytes]:
+        """What a backup takes beside the database: name inside the home -> content. Raises HomeError."""
+        keys = {f"keys/{name}": self._read(name) for name in _KEYS}
+        return {self.secret_key_file.name: self.secret_key_file.read_bytes(), **keys}
+
+    def install(self, files: Mapping[str, bytes]) -> None:
+        """Write them where nothing is yet. Raises OSError."""
+        for name in (self.secret_key_file.name, *(f"keys/{key}" for key in _KEYS)):
+            _write_once(self.path / name, partial(bytes, files[name]))
+
+    def everything(self) -> list[Path]:
+        """All that a restored backup takes the place of; the journal may be the database's only good half."""
+        journal = self.database.with_name(self.database.name + "-journal")
+        return [self.database, journal, self._keys, self.secret_key_file]
+
+    @contextmanager
+    def in_use(self, *, alone: bool) -> Iterator[None]:
+        """While this block lasts nobody replaces the home; `alone`: nor serves it. Raises HomeError."""
+        with os.fdopen(os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600), "rb") as lock:
+            try:
+                fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise HomeError(
+                    N_("The centre in {path} is running, or being restored. Stop that first.", path=self.path)
+                ) from error
+            yield
 
     @cached_property
     def reply_key(self) -> Ed25519PrivateKey:

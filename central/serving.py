@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 from types import FrameType
@@ -10,12 +9,11 @@ from types import FrameType
 import click
 import uvicorn
 
+from central import tending
 from central.errors import Trouble
-from central.ledger import applier
+from central.home import Home
 from central.texts import say
 from loyalty.texts import N_
-
-log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 10
 BACKLOG = 1024
@@ -32,11 +30,8 @@ class Server(uvicorn.Server):
             click.echo(say(N_("Listening on {url}", url=f"http://{shown}:{port}")))
 
 
-def run(host: str, port: int) -> None:
+def run(home: Home, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises Trouble where the address cannot be had."""
-    waiting = applier.apply_waiting()  # what a crash left between the inbox and the ledger
-    if waiting:
-        log.info("applied %d entries that were waiting in the inbox", waiting)
     from central.asgi import application
 
     config = uvicorn.Config(
@@ -51,7 +46,8 @@ def run(host: str, port: int) -> None:
         # uvicorn stops on the signal and then raises it again; the stop has happened, so it ends there.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopped)
-        Server(config).run(sockets=[listener])
+        with home.in_use(alone=False), tending.running():
+            Server(config).run(sockets=[listener])
 
 
 def _stopped(_number: int, _frame: FrameType | None) -> None:

@@ -102,6 +102,11 @@ def is_balance(account: str) -> bool:
     return account in (FREE, DEBT) or account.startswith(_PARCEL)
 
 
+def balance_change(entry: Entry) -> int:
+    """What an entry adds to what the customer owns (hundredths); 0 where points only change hands."""
+    return sum(posting.points for posting in entry.postings if is_balance(posting.account))
+
+
 WallClock = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$")]
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,6 +82,17 @@ def answer(as_json: bool, data: Mapping[str, Any] | list[Any], text: Text | None
         click.echo(say(text))
 
 
+def points(hundredths: int) -> str:
+    """Points as a command says them: -12.50."""
+    sign = "-" if hundredths < 0 else ""
+    return f"{sign}{abs(hundredths) // 100}.{abs(hundredths) % 100:02d}"
+
+
+def local(ms: int) -> str:
+    """A moment by the clock of whoever runs this command."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%d.%m.%Y %H:%M")
+
+
 def table(rows: list[tuple[str, ...]]) -> None:
     """Rows in columns, plainly; the first is the heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -107,6 +119,16 @@ def open_home() -> Home:
             N_(
                 "There is no centre in {path}. Make one with `kopilka-central init`, "
                 "or name its home with --home.",
+                path=home.path,
+            )
+        )
+    from central import backups
+
+    if backups.is_backup():
+        raise Trouble(
+            N_(
+                "The database in {path} is a backup that was not restored to its end: it has yet to begin a "
+                "new life, or points would be given twice. Run `kopilka-central restore FILE --replace`.",
                 path=home.path,
             )
         )

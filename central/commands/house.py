@@ -98,7 +98,7 @@ def serve(host: str, port: int) -> None:
         assert key  # read now: a centre that cannot sign must not begin to listen
     from central.serving import run
 
-    run(host, port)
+    run(home, host, port)
 
 
 def _exists(home: Home) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from central.commands.common import answer, home_option, json_option, open_home, read_file
+from central.commands.common import points as as_points
 from central.commands.rules import CATALOG_FILE, say_published
 from loyalty import catalog, strictjson
 from loyalty.card_templates import parse_templates
@@ -77,7 +78,7 @@ def import_members(file: Path, home_store: str | None, dry_run: bool, as_json: b
     if home_store is not None:
         enrolment.the_store(home_store)
     done = importing.import_members(read_file(file), home_store, dry_run=dry_run)
-    points = f"{done.points // 100}.{done.points % 100:02d}"
+    points = as_points(done.points)
     data = {"members": done.members, "points": points, "imported": not dry_run}
     if dry_run:
         text = N_("The file is good: {count} members, {points} points.", count=done.members, points=points)

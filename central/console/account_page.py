@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext_noop
 
 from central import clock
+from central.console.entry_words import Words, words
+from central.fleet.models import Store, Till
+from central.ledger import grants
 from central.ledger.models import FREE, Balance, LedgerEntry, Lot, Share
 from central.members.models import Account, Card
 from loyalty import ledger
@@ -21,34 +23,34 @@ from loyalty import ledger
 ENTRIES_PER_PAGE = 50
 LOTS_MAX = 200
 
-WORDS = {
-    "SALE": gettext_noop("Sale"),
-    "RETURN_GOODS": gettext_noop("Goods returned"),
-    "VOID": gettext_noop("Sale cancelled"),
-    "REGISTER": gettext_noop("Card registered"),
-    "RELEASE": gettext_noop("Points given back to the office"),
-    "HANDOVER": gettext_noop("Points handed to another till"),
-    "GRANT": gettext_noop("Points placed in a shop"),
-    "RECALL": gettext_noop("Points asked back"),
-    "ADJUST": gettext_noop("Adjustment"),
-    "EXPIRE": gettext_noop("Points expired"),
-    "LINK": gettext_noop("Accounts linked"),
-    "MERGE": gettext_noop("Cards merged"),
-}
-OPENING = gettext_noop("Opening balance")
-OVERSPENT = gettext_noop("Spent without being held: became debt")
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Points at a till. `ended` = it held them in a life that is over: nobody can spend them now."""
+
+    till: str
+    epoch: int
+    ended: bool
+    points: int
 
 
 @dataclass(frozen=True, slots=True)
 class LotLine:
-    """A lot that still has points: where they are, and when they may be spent."""
+    """A lot that still has points: where they are, and when they may be spent.
+
+    `once` = a customer gets it once ("ever", or a day); `waits` = its first day lies ahead, `dead` = its
+    last one is over, by the clock of the home store.
+    """
 
     points: int
     free: int
-    at_tills: list[tuple[str, int]]
+    at_tills: list[Place]
     active_from: datetime | None
     expires_at: datetime | None
     rule: str
+    once: str
+    waits: bool
+    dead: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,11 @@ class EntryLine:
 
     id: str
     at: datetime
-    word: str
+    words: Words
     change: int
     moved: int
     till: str | None
-    ref: str | None
+    corrects: str | None  # the entry that this one takes back
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,10 @@ class AccountPage:
     debt: int
     earned: int
     spent: int
+    expired: int
+    free: int
+    at_tills: int
+    suspended: int
     lots: list[LotLine]
     entries: list[EntryLine]
     older: str | None
@@ -84,6 +90,8 @@ def account_page(account: Account, before: str | None) -> AccountPage:
     balance = Balance.objects.filter(b=account.b, account=account.account).first()
     rows = list(_entries(account, before)[: ENTRIES_PER_PAGE + 1])
     shown = rows[:ENTRIES_PER_PAGE]
+    lots = _lots(account)
+    places = [place for lot in lots for place in lot.at_tills]
     return AccountPage(
         account=account,
         cards=Card.objects.filter(account=account.account).count(),
@@ -91,7 +99,11 @@ def account_page(account: Account, before: str | None) -> AccountPage:
         debt=-balance.debt if balance else 0,
         earned=-balance.issued if balance else 0,
         spent=balance.spent if balance else 0,
-        lots=_lots(account),
+        expired=balance.expired if balance else 0,
+        free=sum(lot.free for lot in lots),
+        at_tills=sum(place.points for place in places if not place.ended),
+        suspended=sum(place.points for place in places if place.ended),
+        lots=lots[:LOTS_MAX],
         entries=[_entry(row) for row in shown],
         older=_key(shown[-1]) if len(rows) > ENTRIES_PER_PAGE else None,
     )
@@ -101,20 +113,39 @@ def _lots(account: Account) -> list[LotLine]:
     shares: dict[str, dict[str, int]] = defaultdict(dict)
     for share in Share.objects.filter(b=account.b, account=account.account).order_by("lot", "holder"):
         shares[share.lot][share.holder] = share.points
+    tills = {ledger.life_of(who)[0] for held in shares.values() for who in held if who != FREE}
+    present = set(Till.objects.filter(id__in=tills, closed_ms=None).values_list("id", "epoch"))
+    known = {lot.lot: lot for lot in Lot.objects.filter(b=account.b, account=account.account, lot__in=shares)}
+    home = Store.objects.filter(id=account.home_store).first() or Store.objects.order_by("id").first()
+    now = grants.shop_now(home) if home else ""
+    lines = [(known.get(name), name) for name in shares]
     # Earliest to expire first, as they are spent; no expiry sorts last.
-    lots = Lot.objects.filter(b=account.b, account=account.account, lot__in=shares)
-    terms = sorted(lots, key=lambda lot: (lot.expires_at or "~", lot.active_from, lot.lot))[:LOTS_MAX]
-    return [
-        LotLine(
-            points=sum(shares[lot.lot].values()),
-            free=shares[lot.lot].pop(FREE, 0),
-            at_tills=[(ledger.life_of(who)[0], points) for who, points in shares[lot.lot].items()],
-            active_from=datetime.fromisoformat(lot.active_from),
-            expires_at=datetime.fromisoformat(lot.expires_at) if lot.expires_at else None,
-            rule=lot.rule,
-        )
-        for lot in terms
-    ]
+    lines.sort(key=lambda line: (_day(line[0]), line[1]))
+    return [_lot(lot, shares[name], present, now) for lot, name in lines]
+
+
+def _day(lot: Lot | None) -> tuple[str, str]:
+    return (lot.expires_at or "~", lot.active_from) if lot else ("~", "")
+
+
+def _lot(lot: Lot | None, held: dict[str, int], present: set[tuple[str, int]], now: str) -> LotLine:
+    places = []
+    for who, points in held.items():
+        if who != FREE:
+            till, epoch = ledger.life_of(who)
+            places.append(Place(till, epoch, (till, epoch) not in present, points))
+    rule, _, once = lot.rule.partition("/") if lot else ("", "", "")
+    return LotLine(
+        points=sum(held.values()),
+        free=held.get(FREE, 0),
+        at_tills=places,
+        active_from=datetime.fromisoformat(lot.active_from) if lot else None,
+        expires_at=datetime.fromisoformat(lot.expires_at) if lot and lot.expires_at else None,
+        rule=rule,
+        once=once,
+        waits=lot is not None and lot.active_from > now,
+        dead=lot is not None and lot.expires_at is not None and lot.expires_at <= now,
+    )
 
 
 def _entries(account: Account, before: str | None) -> QuerySet[LedgerEntry]:
@@ -149,22 +180,14 @@ def _parse_key(text: str) -> tuple[int, str, int, int] | None:
 def _entry(row: LedgerEntry) -> EntryLine:
     entry = ledger.parse(bytes(row.body))
     # The balance is what is free, what tills hold and what is owed; the rest is where it came from or went.
-    change = sum(p.points for p in entry.postings if ledger.is_balance(p.account))
+    change = ledger.balance_change(entry)
     moved = sum(p.points for p in entry.postings if ledger.is_balance(p.account) and p.points > 0)
     return EntryLine(
         id=entry.id,
         at=clock.utc(entry.at_s * 1000),
-        word=_word(entry),
+        words=words(entry),
         change=change,
         moved=0 if change else moved,
         till=None if ledger.is_centre(entry.till) else entry.till,
-        ref=entry.ref,
+        corrects=entry.ref if entry.kind in ("VOID", "RETURN_GOODS") else None,
     )
-
-
-def _word(entry: ledger.Entry) -> str:
-    if "OVERSPENT" in entry.flags:
-        return OVERSPENT
-    if entry.kind == "ADJUST" and any(p.terms and p.terms.rule == "opening" for p in entry.postings):
-        return OPENING
-    return WORDS.get(entry.kind, entry.kind)

@@ -9,14 +9,13 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from central import clock
+from central import clock, status
 from central.console import incidents
 from central.console.account_page import account_page
 from central.console.fleet_page import till_lines
-from central.members import directory
+from central.members import directory, merging
 
 QUERY_MAX_CHARS = 100
-ACCOUNT_DIGITS = 18
 
 
 @require_GET
@@ -30,6 +29,7 @@ def front(request: HttpRequest) -> HttpResponse:
         "tills": len(lines),
         "late": late,
         "incidents": incidents.newest(),
+        "warnings": status.warnings(status.read()),
     }
     return render(request, "console/front.html", context)
 
@@ -50,9 +50,7 @@ def find_account(request: HttpRequest) -> HttpResponse:
     problem = ""
     if request.method == "POST":
         query = request.POST.get("query", "")[:QUERY_MAX_CHARS].strip()
-        found = directory.by_number(query) if query else None
-        if found is None and query.isascii() and query.isdigit() and len(query) <= ACCOUNT_DIGITS:
-            found = directory.by_account(int(query))
+        found = merging.find(query)
         if found is not None:
             return redirect("account", account=found.account)
         problem = gettext("No account has this card or number. Check the digits, or import the card first.")
@@ -64,7 +62,7 @@ def find_account(request: HttpRequest) -> HttpResponse:
 @never_cache
 def account(request: HttpRequest, account: int) -> HttpResponse:
     """One account: balance, lots and where they are, entries newest first."""
-    found = directory.by_account(account) if account < 10**ACCOUNT_DIGITS else None
+    found = directory.by_account(account) if account < 10**merging.ACCOUNT_DIGITS else None
     if found is None:
         raise Http404
     return render(request, "console/account.html", {"page": account_page(found, request.GET.get("before"))})

@@ -18,6 +18,8 @@ class Centre(models.Model):
     # Restored from a backup, and some till has not yet said what it was granted before (§5.11).
     fenced = models.BooleanField(default=False)
     backed_up_ms = models.BigIntegerField(null=True)
+    backed_up_to = models.TextField(blank=True)  # the file
+    backed_up_apart = models.BooleanField(default=False)  # and it lies on another disk than this database
 
 
 class Store(models.Model):
@@ -62,6 +64,7 @@ class TillLife(models.Model):
     last_first_seq = models.BigIntegerField()
     last_prev = models.BinaryField(max_length=32)
     last_head = models.BinaryField(max_length=32)
+    durable_seq = models.BigIntegerField(default=0)
     ended_ms = models.BigIntegerField()
     trusted = models.BooleanField()
     restore_id = models.CharField(max_length=64, null=True)

@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from central import clock
 from central.fleet.models import Centre, Till, TillCursor
@@ -34,14 +35,23 @@ from loyalty.ledger import Entry, LedgerError
 from loyalty.protocol.intake import Refused
 
 
-def begin_anew() -> int:
-    """This database was restored: begin its next life, fenced. The new timeline."""
+def begin_anew(after: int = 0) -> int:
+    """This database was restored: begin its next life, fenced. The new timeline.
+
+    `after`: a life that is known to have been, where the backup does not know of it.
+    """
     with transaction.atomic():
         centre = Centre.objects.select_for_update().get()
-        centre.timeline = max(clock.now_s(), centre.timeline + 1)
-        centre.fenced = _unheard(centre.timeline)
+        centre.timeline = max(clock.now_s(), centre.timeline + 1, after + 1)
+        centre.fenced = _unheard(centre.timeline).exists()
         centre.save()
     return centre.timeline
+
+
+def unheard() -> list[str]:
+    """The open tills that have not spoken in this life of the centre: the fence waits for them."""
+    now = Centre.objects.get().timeline
+    return list(_unheard(now).order_by("till_id").values_list("till_id", flat=True))
 
 
 def known_downlinks(till: Till) -> tuple[int, dict[int, int]]:
@@ -95,21 +105,29 @@ def _to_the_inbox(item: wire.DownItem, entry: Entry) -> int:
 
 
 def _begin_downlinks(till: Till, request: wire.SyncRequest, echoed: Collection[str]) -> None:
-    """What the till was told, and had not applied when we forgot the rest, it is told again."""
-    timeline = Centre.objects.get().timeline
-    for head in DownHead.objects.filter(till=till.id).exclude(timeline=timeline).order_by("b"):
-        rest = DownMessage.objects.filter(b=head.b, till=till.id, gseq__gt=request.down.get(head.b, 0))
-        bodies = [bytes(message.body) for message in rest.order_by("gseq")]
-        DownMessage.objects.filter(b=head.b, till=till.id).delete()
-        fresh = shelf.new_downlink(head.b, till.id, timeline)
+    """What the till was told and had not applied when we forgot the rest, and what was meant for it since.
+
+    (It stood beside the old downlinks, central/ledger/books.py.) It is told of both in new ones.
+    """
+    now = Centre.objects.get().timeline
+    told = DownMessage.objects.filter(till=till.id)
+    old = DownHead.objects.filter(till=till.id).exclude(timeline=now)
+    kept = told.filter(gseq__lt=0)
+    for b in sorted(set(old.values_list("b", flat=True)) | set(kept.values_list("b", flat=True))):
+        rest = told.filter(b=b, gseq__gt=request.down.get(b, 0)).order_by("gseq")
+        bodies = [bytes(message.body) for message in [*rest, *kept.filter(b=b).order_by("-gseq")]]
+        told.filter(b=b).delete()
+        head = shelf.new_downlink(b, till.id, now)
         messages = []
         for body in bodies:
             if ledger.parse(body).id not in echoed:  # told again in a life that we have forgotten
-                fresh.gseq += 1
-                fresh.h = ledger.link(bytes(fresh.h), body)
-                messages.append(DownMessage(b=head.b, till=till.id, gseq=fresh.gseq, body=body, h=fresh.h))
+                head.gseq += 1
+                head.h = ledger.link(bytes(head.h), body)
+                messages.append(DownMessage(b=b, till=till.id, gseq=head.gseq, body=body, h=head.h))
         DownMessage.objects.bulk_create(messages)
-        DownHead.objects.filter(b=head.b, till=till.id).update(timeline=timeline, gseq=fresh.gseq, h=fresh.h)
+        DownHead.objects.update_or_create(
+            b=b, till=till.id, defaults={"timeline": now, "gseq": head.gseq, "h": head.h}
+        )
 
 
 def _verified(till: Till, request: wire.SyncRequest) -> list[tuple[wire.DownItem, Entry]]:
@@ -133,17 +151,16 @@ def _verified(till: Till, request: wire.SyncRequest) -> list[tuple[wire.DownItem
     return found
 
 
-def _unheard(timeline: int) -> bool:
-    """Is there an open till that has not spoken in this life of the centre?"""
+def _unheard(timeline: int) -> QuerySet[TillCursor]:
     open_tills = TillCursor.objects.filter(till__epoch__gt=0, till__closed_ms=None)
-    return open_tills.exclude(timeline=timeline).exists()
+    return open_tills.exclude(timeline=timeline)
 
 
 def lift_fence() -> None:
     """Give points out again, if every open till has spoken; then look at what waited."""
     with transaction.atomic():
         centre = Centre.objects.select_for_update().get()
-        if not centre.fenced or _unheard(centre.timeline):
+        if not centre.fenced or _unheard(centre.timeline).exists():
             return
         centre.fenced = False
         centre.save(update_fields=["fenced"])

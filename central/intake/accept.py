@@ -87,7 +87,10 @@ def accept(till: Till, request: wire.SyncRequest) -> Accepted:
 @transaction.atomic
 def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
     row = TillCursor.objects.select_for_update().get(till=till)
-    if request.epoch > till.epoch and request.adopting and request.timeline == Centre.objects.get().timeline:
+    now = Centre.objects.get().timeline
+    if request.epoch > till.epoch and request.timeline != now:
+        raise _timeline_changed(till, now, row)  # it may know of a life that we have forgotten
+    if request.epoch > till.epoch and request.adopting:
         # It was restored from a backup itself, after ours was made.
         lives.catch_up(till, request.epoch)
         row.refresh_from_db()
@@ -95,7 +98,6 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
         raise Refused(
             409, wire.EPOCH, f"this is epoch {request.epoch} of a till in epoch {till.epoch}", row.next_seq
         )
-    now = Centre.objects.get().timeline
     if request.timeline != now or (row.timeline != now and not request.adopting):
         raise _timeline_changed(till, now, row)
     session = _session_shown(till, row, now, request)
@@ -131,7 +133,7 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
 
 @transaction.atomic
 def _accept_late(life: TillLife, request: wire.SyncRequest) -> Accepted:
-    """What a life that has ended still tells. `durable_seq` 0: nothing may be pruned on our word."""
+    """What a life that has ended still tells."""
     row = TillLife.objects.select_for_update().get(pk=life.pk)
     now = Centre.objects.get().timeline
     if request.timeline != now and row.trusted:
@@ -147,7 +149,7 @@ def _accept_late(life: TillLife, request: wire.SyncRequest) -> Accepted:
     return Accepted(
         timeline=now,
         next_seq=row.next_seq,
-        durable_seq=0,
+        durable_seq=row.durable_seq,
         session=request.session,
         new_entries=len(verdict.new),
         buckets=frozenset() if quarantined_ms else new,

@@ -7,11 +7,11 @@ line; several buckets are always opened in ascending order, so nobody waits in a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from central import clock
-from central.fleet.models import Centre, Till
+from central.fleet.models import Centre, Till, TillCursor
 from central.intake.models import note
 from central.ledger.models import (
     Balance,
@@ -136,9 +136,16 @@ def _save_lots(books: Books) -> None:
 
 def _save_shares(books: Books) -> None:
     changed = [
-        Share(b=books.b, account=mine.account, lot=lot, holder=who, points=mine.shares[lot, who])
+        Share(
+            b=books.b,
+            account=mine.account,
+            lot=lot,
+            holder=who,
+            points=mine.shares[lot, who],
+            expires_at=mine.lots[lot].expires_at if lot in mine.lots else None,
+        )
         for mine in books.accounts.values()
-        for lot, who in sorted(mine.changed)
+        for lot, who in sorted(mine.changed | _shares_of(mine, mine.begun))
     ]
     gone = [share.pk for share in changed if not share.points]
     if gone:
@@ -147,17 +154,29 @@ def _save_shares(books: Books) -> None:
         [share for share in changed if share.points],
         update_conflicts=True,
         unique_fields=["b", "account", "lot", "holder"],
-        update_fields=["points"],
+        update_fields=["points", "expires_at"],
     )
 
 
+def _shares_of(mine: AccountBooks, lots: Collection[str]) -> set[tuple[str, str]]:
+    """The shares of some lots: a lot whose terms come late had shares before it had a day to die."""
+    return {key for key in mine.shares if key[0] in lots}
+
+
 def _send_down(books: Books) -> None:
+    tills = sorted({till for till, _ in books.down})
+    spoke_in = dict(TillCursor.objects.filter(till__in=tills).values_list("till_id", "timeline"))
+    behind = {till for till in tills if spoke_in.get(till) != books.timeline}
+    _keep_for_later(books, behind)
     heads: dict[str, DownHead] = {}
-    for till in sorted({till for till, _ in books.down}):
-        found = DownHead.objects.select_for_update().filter(b=books.b, till=till).first()
-        heads[till] = found or new_downlink(books.b, till, books.timeline)
+    for till in tills:
+        if till not in behind:
+            found = DownHead.objects.select_for_update().filter(b=books.b, till=till).first()
+            heads[till] = found or new_downlink(books.b, till, books.timeline)
     messages: list[DownMessage] = []
     for till, body in books.down:
+        if till in behind:
+            continue
         head = heads[till]
         head.gseq += 1
         head.h = ledger.link(bytes(head.h), body)
@@ -169,6 +188,22 @@ def _send_down(books: Books) -> None:
         unique_fields=["b", "till"],
         update_fields=["timeline", "gseq", "h"],
     )
+
+
+def _keep_for_later(books: Books, tills: Collection[str]) -> None:
+    """What is meant for tills that have not spoken in this life of the centre yet.
+
+    Their downlinks are still those of the old life, of which they know more than we do; so it stands
+    beside them, numbered -1, -2, …, until the till's own first words (central/fleet/timeline.py).
+    """
+    for till in sorted(tills):
+        bodies = [body for who, body in books.down if who == till]
+        last = DownMessage.objects.filter(b=books.b, till=till, gseq__lt=0).order_by("gseq").first()
+        below = last.gseq if last else 0
+        DownMessage.objects.bulk_create(
+            DownMessage(b=books.b, till=till, gseq=below - n, body=body, h=b"")
+            for n, body in enumerate(bodies, 1)
+        )
 
 
 def new_downlink(b: int, till: str, timeline: int) -> DownHead:

@@ -62,11 +62,11 @@ def place_account(store: Store, account: int) -> None:
 
 @transaction.atomic
 def _place(store: Store, b: int, numbers: list[int]) -> None:
-    hub = store.hub
-    if hub is None:
-        return
     zone, now = ZoneInfo(store.timezone), shop_now(store)
     with shelf.opened(b) as books:
+        hub = Store.objects.values_list("hub", flat=True).get(id=store.id)  # as it is under the lock
+        if hub is None:
+            return
         books.open(numbers)
         for account in numbers:
             next_look = law.place(books, account, hub, now)

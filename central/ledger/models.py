@@ -84,7 +84,6 @@ class Lot(models.Model):
 
     class Meta:
         db_table = "lot"
-        indexes = (models.Index(fields=["expires_at"], name="lot_expires"),)
 
 
 class OnceKey(models.Model):
@@ -122,6 +121,8 @@ class Share(models.Model):
     """What one holder may spend of a lot, in hundredths. A share of nothing has no row.
 
     A holder is FREE, or one life of a till (`ledger.life`).
+    `expires_at` repeats the lot's: an index finds what is free and past its day, and nothing else,
+    however many lots have lived here before.
     """
 
     pk = models.CompositePrimaryKey("b", "account", "lot", "holder")
@@ -130,11 +131,19 @@ class Share(models.Model):
     lot = models.CharField(max_length=100)
     holder = models.CharField(max_length=48)
     points = models.BigIntegerField()
+    expires_at = models.CharField(max_length=19, null=True)
 
     class Meta:
         db_table = "share"
         constraints = (models.CheckConstraint(condition=Q(points__gte=0), name="share_never_below_zero"),)
-        indexes = (models.Index(fields=["holder", "b", "account"], name="share_by_holder"),)
+        indexes = (
+            models.Index(fields=["holder", "b", "account"], name="share_by_holder"),
+            models.Index(
+                fields=["expires_at", "b", "account"],
+                condition=Q(holder=FREE, expires_at__isnull=False),
+                name="share_free_expires",
+            ),
+        )
 
 
 class Visits(models.Model):

@@ -49,6 +49,12 @@ def keep_fresh(store: Store) -> None:
     publishing.keep_fresh(publishing.channels_of(store.id))
 
 
+def in_force(store_id: str) -> Settings | None:
+    """The settings that tills of a store read; None before they were published."""
+    content = publishing.newest_file(publishing.settings_channel(store_id), FILE)
+    return settings.parse(content) if content is not None else None
+
+
 def publish_all() -> list[Published]:
     """The same for every store."""
     return [publish_store(store) for store in Store.objects.order_by("id")]

@@ -257,7 +257,7 @@ def settle(books: Books, account: int) -> None:
     mine = books.of(account)
     owed = -mine.totals["debt"]
     paid: dict[str, int] = {}
-    for lot in sorted(mine.free, key=lambda lot: (mine.lots[lot].expires_at or "~", lot)):
+    for lot in sorted(mine.free, key=lambda lot: (_last_day(mine, lot), lot)):
         if owed <= 0:
             break
         paid[lot] = min(owed, mine.free[lot])
@@ -336,11 +336,7 @@ def claim(
 def expire(books: Books, account: int, west_now: str) -> int:
     """What is free and past its day even in the westernmost store dies (§5.13). How many points."""
     mine = books.of(account)
-    gone = {
-        lot: points
-        for lot, points in mine.free.items()
-        if lot in mine.lots and (mine.lots[lot].expires_at or "~") <= west_now
-    }
+    gone = {lot: points for lot, points in mine.free.items() if _last_day(mine, lot) <= west_now}
     if gone:
         books.write("EXPIRE", account, moves.expire(gone))
     return sum(gone.values())
@@ -400,6 +396,12 @@ def merged_into(entry: Entry) -> int | None:
     """Of a MERGE or LINK as a till hears it: the account that goes on."""
     name, _, number = (entry.ref or "").partition(":")
     return int(number) if name == "account" and number.isdigit() else None
+
+
+def _last_day(mine: AccountBooks, lot: str) -> str:
+    """When a lot dies; after all days for one that never does, or whose terms were not told yet."""
+    terms = mine.lots.get(lot)
+    return (terms.expires_at if terms else None) or "~"
 
 
 def _account(holder: str) -> str:

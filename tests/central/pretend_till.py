@@ -6,10 +6,12 @@ against a third reading of it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
@@ -39,6 +41,7 @@ class Refused(Exception):  # noqa: N818
         self.status = status
         self.code = refusal.code
         self.next_seq = refusal.next_seq
+        self.refusal = refusal
 
 
 def public_bytes(key: Ed25519PrivateKey) -> bytes:
@@ -95,6 +98,9 @@ class PretendTill:
     parcels: dict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
     versions: dict[str, int] = field(default_factory=dict)
     status: dict[str, int | str] = field(default_factory=lambda: {"pending": 0})
+    told: list[tuple[int, wire.Echo]] = field(default_factory=list)  # what it applied, and in which timeline
+    down_before: dict[int, dict[int, int]] = field(default_factory=dict)  # timeline -> `down` at its end
+    restore_id: str = ""  # of a copy: which restore it will be
 
     @classmethod
     def enrolled(
@@ -103,7 +109,18 @@ class PretendTill:
         key = key or Ed25519PrivateKey.generate()
         request = wire.EnrollRequest(wire.WIRE_VERSION, code, public_bytes(key), "0.1.0")
         reply = ask(send, "POST", "/v1/enroll", request, wire.EnrollReply)
-        return cls(reply.till, reply.epoch, reply.store, reply.session, reply.timeline, key, reply, send)
+        return cls(
+            reply.till,
+            reply.epoch,
+            reply.store,
+            reply.session,
+            reply.timeline,
+            key,
+            reply,
+            send,
+            down={b: gseq for b, (gseq, _) in reply.down.items()},
+            down_heads={b: h for b, (_, h) in reply.down.items()},
+        )
 
     # ---- what happens at the counter
 
@@ -143,6 +160,24 @@ class PretendTill:
         if document is not None:
             self.documents[seq] = document
         return entry
+
+    def hands_over(self, taker: PretendTill, account: int, points_of: dict[str, int]) -> tuple[bytes, bytes]:
+        """As a hub on the LAN (§5.5): the HANDOVER in its log, and its signed word."""
+        pieces = [moves.Piece(lot, points, terms()) for lot, points in points_of.items()]
+        postings = moves.give(ledger.parcel(self.id), ledger.parcel(taker.id), pieces)
+        for lot, points in points_of.items():
+            self.parcels[account, lot] -= points
+        self.write("HANDOVER", account, postings, ref=f"{taker.id}-{taker.epoch}:r1")
+        return self.log[-1], self.key.sign(wire.handed_signing_bytes(self.log[-1]))
+
+    def takes_over(self, word: tuple[bytes, bytes]) -> None:
+        """The other end: its points, and the word for them in the own log."""
+        given = ledger.parse(word[0])
+        for posting in given.postings:
+            if posting.account == ledger.parcel(self.id):
+                self.parcels[given.account or 0, posting.lot] += posting.points
+        proof = document.canonical(document.HandoverDocument(*word))
+        self.write("HANDOVER", given.account, document=proof, ref=given.id)
 
     def held(self, account: int) -> int:
         """Hundredths of an account that this till may spend."""
@@ -185,8 +220,7 @@ class PretendTill:
     def post(self, request: wire.SyncRequest) -> wire.SyncReply:
         """Send a batch and check that the answer is the centre's answer to it. Nothing is applied."""
         reply = ask(self.send, "POST", f"/v1/tills/{self.id}/sync", request, wire.SyncReply)
-        centre = Ed25519PublicKey.from_public_bytes(self.enrolment.reply_key)
-        centre.verify(reply.signature, wire.reply_signing_bytes(self.id, request, reply))
+        self.centre.verify(reply.signature, wire.reply_signing_bytes(self.id, request, reply))
         return reply
 
     def apply(self, reply: wire.SyncReply) -> None:
@@ -201,17 +235,106 @@ class PretendTill:
             assert item.h == ledger.link(before, item.body)
             self.down[item.bucket], self.down_heads[item.bucket] = item.gseq, item.h
             entry = ledger.parse(item.body)
-            assert entry.kind == "GRANT"
+            assert entry.kind in {"GRANT", "HANDOVER", "LINK", "MERGE", "RECALL"}
             for posting in entry.postings:
-                if posting.account == ledger.parcel(self.id):
+                mine = posting.account == ledger.parcel(self.id) and entry.kind == "GRANT"
+                if mine and (entry.ref or "").partition(":")[0] == f"{self.id}-{self.epoch}":
                     assert posting.terms is not None
                     self.parcels[entry.account or 0, posting.lot] += posting.points
+        if reply.down:
+            statement = wire.down_signing_bytes(self.id, self.timeline, reply.down)
+            self.centre.verify(reply.down_signature, statement)
+            self.told.append((self.timeline, wire.Echo(reply.down, statement, reply.down_signature)))
 
     def sync(self) -> wire.SyncReply:
-        """One round trip: everything said, everything applied."""
-        reply = self.post(self.batch())
+        """One round trip: everything said, everything applied. A centre of a new life is told all again."""
+        try:
+            reply = self.post(self.batch())
+        except Refused as refused:
+            if refused.code != wire.TIMELINE:
+                raise
+            reply = self.post(self.first_words(refused.refusal))
+            self.down_before[self.timeline] = self.down
+            self.timeline, self.down, self.down_heads = reply.timeline, {}, {}
         self.apply(reply)
         return reply
+
+    def first_words(self, refusal: wire.Refusal) -> wire.SyncRequest:
+        """To a centre that was restored (§5.11): from its cursor on, with what it told us and forgot."""
+        heard_in, remembered = refusal.heard_in, refusal.down
+
+        def is_forgotten(timeline: int, item: wire.DownItem) -> bool:
+            return timeline > heard_in or item.gseq > remembered.get(item.bucket, 0)
+
+        echoes = [
+            msgspec.structs.replace(echo, items=tuple(i for i in echo.items if is_forgotten(timeline, i)))
+            for timeline, echo in self.told
+            if timeline >= heard_in
+        ]
+        words = msgspec.structs.replace(
+            self.batch(first_seq=refusal.epochs.get(self.epoch, 1)),
+            timeline=refusal.timeline,
+            adopting=True,
+            down=self.down if heard_in == self.timeline else self.down_before.get(heard_in, {}),
+            echo=tuple(echo for echo in echoes if echo.items),
+        )
+        return self.signed(words)
+
+    @property
+    def centre(self) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(self.enrolment.reply_key)
+
+    # ---- another disk
+
+    def backup(self) -> PretendTill:
+        """The same till as its disk is now; whoever runs it has been restored."""
+        disk = {
+            name: copy.deepcopy(getattr(self, name))
+            for name in (
+                "log",
+                "documents",
+                "acknowledged",
+                "down",
+                "down_heads",
+                "parcels",
+                "told",
+                "down_before",
+            )
+        }
+        return replace(self, restore_id=secrets.token_hex(8), **disk)
+
+    def restored_from(self, backup: PretendTill) -> PretendTill:
+        """The next life of this till, begun with a backup (§5.9): nothing of it can be spent."""
+        request = wire.RestoreRequest(
+            wire.WIRE_VERSION,
+            backup.restore_id,
+            backup.epoch,
+            len(backup.log),
+            backup.head_after(len(backup.log)),
+            b"",
+        )
+        signature = self.key.sign(wire.restore_signing_bytes(self.id, request))
+        request = msgspec.structs.replace(request, signature=signature)
+        reply = ask(self.send, "POST", f"/v1/tills/{self.id}/restore", request, wire.RestoreReply)
+        self.centre.verify(reply.signature, wire.restored_signing_bytes(self.id, request, reply))
+        return PretendTill(
+            self.id,
+            reply.epoch,
+            self.store,
+            reply.session,
+            reply.timeline,
+            self.key,
+            self.enrolment,
+            self.send,
+            down={b: gseq for b, (gseq, _) in reply.down.items()},
+            down_heads={b: h for b, (_, h) in reply.down.items()},
+        )
+
+    def claim(self, account: int, want: int) -> wire.ClaimReply:
+        """Points are wanted at the counter; what comes is heard at the next sync."""
+        down = self.down.get(ledger.bucket(account), 0)
+        request = wire.ClaimRequest(wire.WIRE_VERSION, secrets.token_hex(8), account, want, down)
+        return self._call("POST", f"/v1/tills/{self.id}/claim", request, wire.ClaimReply)
 
     def lookup(self, card_key: int) -> wire.Member | None:
         request = wire.LookupRequest(wire.WIRE_VERSION, card_key)

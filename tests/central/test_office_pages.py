@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from html import unescape
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from office import ADMIN, ANNA, BORIS, PASSWORD, Office
+from django.utils import translation
+from django.utils.translation import gettext
+from office import ADMIN, ANNA, BORIS, PASSWORD, VERA, Office
 
-from central.console import account_page
+import loyalty.settings
+from central.console import account_page, entry_words, fleet_page
 from central.console.templatetags.points import points
-from central.rules import publishing
+from central.fleet import lives, timeline
+from central.fleet.models import TillLife
+from central.members import registering
+from central.rules import publishing, store_settings
 from loyalty import ledger
-from loyalty.ledger import Spent
+from loyalty.ledger import LotTerms, Spent
 
 PAGES = ["/", "/tills/", "/accounts/", "/accounts/1/"]
 NARROW = "\u202f"
@@ -86,7 +93,7 @@ def test_the_tills_and_how_they_are_doing(clerk: Client, office: Office) -> None
     page = text(clerk.get("/tills/").content)
     assert "Магазин S1" in page
     assert "на связи" in page
-    assert "только что 1 6 " in page  # of the 7 that it counted, one came with this batch
+    assert "только что 1 6 0,00" in page  # of the 7 that it counted, one came with this batch
     assert "0.1.9" in page
     assert "ещё нет, последняя 1" in page
     till.versions = {publishing.RULEBOOK_CHANNEL: 1}
@@ -136,7 +143,12 @@ def test_the_page_of_an_account(clerk: Client, office: Office) -> None:
     assert "T1 911,05 офис 123,45" in page
     assert "01.01.2028 00:00" in page
     assert "vip" in page
-    for word in ("Продажа", "Начальный остаток", "Баллы размещены в магазине"):
+    assert "Свободны в офисе 123,45 На кассах 921,05" in page
+    for word in (
+        "Продажа начислено 10,00 · списано 200,00",
+        "Начальный остаток",
+        "Баллы размещены на кассе T1",
+    ):
         assert word in page
     assert "\u2212190,00" in page
     assert page.index(sale.id) < page.index("Начальный остаток")  # newest first
@@ -151,7 +163,147 @@ def test_debt_is_said_in_words(clerk: Client, office: Office) -> None:
     till.sync()
     page = text(clerk.get(f"/accounts/{account}/").content)
     assert "Баланс \u221215,00 долг 15,00" in page
+    assert "Долг погасят следующие начисления" in page
+    assert (
+        "Запись T1-1-2 списала больше, чем держала касса: остальное стало долгом стало долгом 15,00" in page
+    )
+    till.sell(account, earn=20_00, spendable_here=False)
+    till.sync()
+    page = text(clerk.get(f"/accounts/{account}/").content)
+    assert "Баланс 5,00" in page
+    assert "Свободные баллы погасили долг" in page
     assert "стали долгом счёта" in text(clerk.get("/").content)
+
+
+def test_the_story_of_an_account_is_told_to_the_end(clerk: Client, office: Office) -> None:
+    """Handed on, claimed, asked back, given once, merged, suspended, decided: a controller sees why."""
+    office.store("S1")
+    office.store("S2")
+    anna, boris = office.member(ANNA, "100.00", home="S1"), office.member(BORIS, "7.00")
+    hub, second, other = office.till("S1"), office.till("S1"), office.till("S2")
+    hub.sync()
+    (lot,) = hub.lots(anna)
+    second.takes_over(hub.hands_over(second, anna, {lot: 20_00}))
+    other.claim(anna, 5_00)
+    welcome = LotTerms("2026-01-01T00:00:00", None, ledger.once_rule("welcome", "ever"))
+    for till in (hub, other):
+        till.sell(anna, earn=50_00, lot_terms=welcome, spendable_here=False)
+    for till in (hub, second, other):
+        till.sync()
+    registering.merge(boris, anna)
+    lives.close(second.id)
+    second.sell(anna, earn=300_00)
+    second.sync()
+    lives.reverse_late(TillLife.objects.get())
+
+    page = text(clerk.get(f"/accounts/{anna}/").content)
+    assert "Баланс 157,00" in page
+    assert "Приостановлены 20,00" in page
+    assert "касса T2, прежняя жизнь (1) 20,00" in page
+    assert "welcome один раз" in page
+    for said in (
+        "Баллы переданы кассе T2 того же магазина, без офиса ↔ 20,00 T1",
+        "Касса приняла то, что передала ей другая (запись T1-1-1)",
+        "Баллы выданы кассе T3: она попросила их во время продажи",
+        "То, что даётся один раз, пришло второй раз с записью T3-1-1: снято",
+        "Карты объединены: сюда пришло то, что было на другом счёте",
+        "Запись T2-1-2 пришла после закрытия кассы и отменена оператором",
+    ):
+        assert said in page
+    gone = text(clerk.get(f"/accounts/{boris}/").content)
+    assert f"всё, что на нём было, принадлежит счёту {anna}. Показать" in gone
+    assert f"Карты объединены: всё перешло на счёт {anna}" in gone
+    lives.resume(TillLife.objects.get())
+    page = text(clerk.get(f"/accounts/{anna}/").content)
+    assert "Вернулось то, что касса T2 держала в прежней жизни (1)" in page
+    assert "прежняя жизнь (1)" not in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "said"),
+    [
+        (
+            "SALE",
+            ("COURTESY", "OFFLINE"),
+            "часть баллов дана сверх того, что держала касса касса была без связи",
+        ),
+        ("RETURN_GOODS", ("PENDING",), "без чека: баллы рассчитает офис"),
+        ("SALE", ("CLOCK", "OF_TOMORROW"), "часы кассы были неверны"),
+        ("RECALL", (), "У кассы T1 попросили баллы для другого магазина"),
+        ("LINK", (), "Карта, выданная на кассе: сюда пришло начисленное по ней"),
+        ("ADJUST", ("RETURNED",), "Офис рассчитал баллы за возвращённый товар (запись"),
+        ("EXPIRE", (), "Баллы сгорели"),
+        ("OF_TOMORROW", (), "OF_TOMORROW"),
+    ],
+)
+def test_every_flag_and_kind_has_words(kind: str, flags: tuple[str, ...], said: str) -> None:
+    entry = ledger.Entry("T1", 1, 1, 0, kind, 1, ref="T1-1:c" if kind == "RECALL" else None, flags=flags)
+    told = entry_words.words(entry)
+    with translation.override("ru"):
+        assert said in " ".join(sentence.render(gettext) for sentence in (told.what, *told.notes))
+
+
+def test_each_value_that_is_out_of_order_comes_with_its_remedy(clerk: Client, office: Office) -> None:
+    office.store()
+    office.member(ANNA, "100.00", home="S1")
+    till, gone = office.till(), office.till()
+    till.sync()
+    office.days_pass(2)
+    now_s = office.now_ms // 1000
+    till.status = {
+        "pending": 9,
+        "oldest_s": now_s - 7_200,
+        "holds": 21,
+        "clock_offset_ms": 600_000,
+        "alerts": "disk_full",
+    }
+    till.sync()
+    lives.close(gone.id)
+    gone.sell(None)
+    gone.sync()
+    page = text(clerk.get("/tills/").content)
+    assert "на связи только что 0 9 уже 2 часа 90,00 90,00 21 0 600 с" in page
+    for said in (
+        "Записи ждут там больше часа",
+        "не оплачены и не отменены: 21",
+        "Часы кассы врут на 10 мин",
+        "Касса сама жалуется (disk_full)",
+        "ждущих решения: 1. Смотрите kopilka-central till late T2",
+    ):
+        assert said in page
+    office.days_pass(2)
+    assert "kopilka-central till close T1" in text(clerk.get("/tills/").content)
+
+
+def test_exposure_counts_what_a_silent_till_may_lend(clerk: Client, office: Office) -> None:
+    """Three customers came in the hour before it fell silent for an hour; to each it may lend 50."""
+    store = office.store()
+    known = store_settings.in_force(store)
+    assert known is not None
+    lending = msgspec.structs.replace(known, courtesy_points=50_00)
+    publishing.publish(
+        publishing.settings_channel(store), {store_settings.FILE: loyalty.settings.encode(lending)}
+    )
+    till = office.till()
+    accounts = [office.member(number, "100.00", home=store) for number in (ANNA, BORIS, VERA)]
+    till.sync()
+    for account in (*accounts, accounts[0]):
+        till.sell(account)
+    till.sell(None)
+    office.minutes_pass(30)
+    till.sync()
+    assert fleet_page.till_lines()[0].exposure == 270_00
+    office.minutes_pass(60)
+    (line,) = fleet_page.till_lines()
+    assert (line.held, line.exposure) == (270_00, 420_00)
+
+
+def test_a_restored_centre_names_whom_it_waits_for(clerk: Client, office: Office) -> None:
+    office.store()
+    office.till()
+    timeline.begin_anew()
+    assert "пока не отзовутся кассы: T1" in text(clerk.get("/").content)
+    assert "Не отзывалась с тех пор, как центр восстановлен" in text(clerk.get("/tills/").content)
 
 
 def test_a_long_history_is_turned_page_by_page(
@@ -199,8 +351,6 @@ def test_an_account_that_is_not_there(clerk: Client, account: int) -> None:
     ],
 )
 def test_points_as_people_write_them(office: Office, hundredths: int, shown: str) -> None:
-    from django.utils import translation
-
     with translation.override("ru"):
         assert points(hundredths) == shown
     with translation.override("en"):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from django import template
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext
+
+from loyalty.texts import Text
 
 register = template.Library()
 
@@ -26,3 +31,20 @@ def points(hundredths: int) -> str:
 def signed(hundredths: int) -> str:
     """The same with a plus before what was gained."""
     return f"+{points(hundredths)}" if hundredths > 0 else points(hundredths)
+
+
+@register.filter
+def said(text: Text) -> str:
+    """A sentence in the language of the page."""
+    return text.render(gettext)
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Points inside a sentence (`loyalty.texts.Written`)."""
+
+    hundredths: int
+
+    def render(self, _translate: Callable[[str], str]) -> str:
+        """As `points` writes them."""
+        return points(self.hundredths)
