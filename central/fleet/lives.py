@@ -25,6 +25,7 @@ from central.intake.models import InboxEntry
 from central.ledger import applier
 from central.ledger import books as shelf
 from central.ledger.models import DownHead, DownMessage, Share
+from central.rules import store_settings
 from loyalty import ledger, wire
 from loyalty.protocol import centre as law
 from loyalty.texts import N_
@@ -71,7 +72,11 @@ def close(till_id: str) -> TillLife:
         till.save()
         # Grants go to an open till of the store, or wait.
         heir = till.store.tills.filter(closed_ms=None, epoch__gt=0).exclude(id=till.id).order_by("id").first()
-        Store.objects.filter(id=till.store_id, hub=till.id).update(hub=heir.id if heir else None)
+        Store.objects.filter(id=till.store_id, hub=till.id).update(
+            hub=heir.id if heir else None, hub_url=None
+        )
+        # From the next settings on, no till of the store believes it.
+        store_settings.publish_store(Store.objects.get(id=till.store_id))
     applier.try_again()
     from central.fleet import timeline
 
