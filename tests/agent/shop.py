@@ -31,12 +31,13 @@ from agent.inbox import (
 from agent.offline import engine
 from agent.offline.ledger_db import LedgerDb
 from agent.offline.snapshot_db import Members, SnapshotDb
+from agent.sync.asking import HubPlace
 from agent.sync.machine import Apply
 from agent.till import Till
 from loyalty import ledger, wire
 from loyalty.card import card_key
 from loyalty.ledger import Entry, LotTerms, Posting
-from loyalty.wire import ClaimRequest, DownItem, EnrollReply, Member
+from loyalty.wire import ClaimRequest, DownItem, EnrollReply, HandoverRequest, Member
 
 TILL, STORE = "T1", "S1"
 CHAIN_KEY = bytes(range(32))
@@ -95,6 +96,7 @@ class Outside:
         self.claims: list[ClaimRequest] = []
         self.receipts: list[str] = []
         self.past: list[engine.PastRules] = []
+        self.questions: list[HandoverRequest] = []
         self.learned: list[tuple[int, Member]] = []
         self.slips: list[tuple[str, Document]] = []
         self.woken = 0
@@ -115,6 +117,9 @@ class Outside:
 
     def past_rules(self, asked: engine.PastRules) -> None:
         self.past.append(asked)
+
+    def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
+        self.questions.append(request)
 
     def learn(self, card_key: int, member: Member) -> None:
         self.learned.append((card_key, member))
