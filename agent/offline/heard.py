@@ -169,6 +169,8 @@ def _carry_out(db: LedgerDb, till: str, why: Entry, effects: list[law.Effect], n
                 db.write_moving(till, kind, account, postings, ref=ref, now_s=now_s)
             case law.Rename(old, new):
                 _rename(db, old, new)
+            case law.AtHome(account):
+                db.set_home(db.owner(account), True, now_s)
 
 
 def _rename(db: LedgerDb, old: int, new: int) -> None:

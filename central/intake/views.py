@@ -153,6 +153,7 @@ def lookup(request: HttpRequest, till: str) -> HttpResponse:
     if account is not None:
         grants.place_account(the_till.store, account.account)
     with transaction.atomic():
+        account = directory.by_card_key(message.card_key)  # it may have got its home just now
         member = directory.member(account, the_till) if account else None
     return _answer(wire.LookupReply(member, clock.now_ms()))
 

@@ -249,10 +249,17 @@ class Shop:
 
     # -- the centre
 
-    def know(self, *, card: str = CARD, balance: int = 100_000, tier: str | None = "silver") -> None:
-        """The centre has told the till whose card this is."""
+    def know(
+        self, *, card: str = CARD, balance: int = 100_000, tier: str | None = "silver", home: str = TILL
+    ) -> None:
+        """The centre has told the till whose card this is, and at which till their points are kept."""
         member = Member(
-            ACCOUNT, tier=tier, balance=balance, as_of_ms=self.wall_s * 1000, included_seq=self.included()
+            ACCOUNT,
+            tier=tier,
+            balance=balance,
+            as_of_ms=self.wall_s * 1000,
+            included_seq=self.included(),
+            home=home,
         )
         self.till.handle(LookedUp(key_of(card), member))
 
