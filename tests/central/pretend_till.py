@@ -89,6 +89,7 @@ class PretendTill:
     send: Transport = in_process
     log: list[bytes] = field(default_factory=list)
     documents: dict[int, bytes] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
     acknowledged: int = 0
     down: dict[int, int] = field(default_factory=dict)
     down_heads: dict[int, bytes] = field(default_factory=dict)
@@ -201,11 +202,45 @@ class PretendTill:
             assert item.h == ledger.link(before, item.body)
             self.down[item.bucket], self.down_heads[item.bucket] = item.gseq, item.h
             entry = ledger.parse(item.body)
-            assert entry.kind == "GRANT"
-            for posting in entry.postings:
-                if posting.account == ledger.parcel(self.id):
-                    assert posting.terms is not None
-                    self.parcels[entry.account or 0, posting.lot] += posting.points
+            assert entry.kind in ("GRANT", "HANDOVER", "RECALL")
+            if entry.kind == "HANDOVER":
+                self.take_over(item.body)
+            elif entry.kind == "GRANT":
+                self._take_in(entry)
+
+    def _take_in(self, entry: Entry) -> None:
+        for posting in entry.postings:
+            if posting.account == ledger.parcel(self.id):
+                assert posting.terms is not None
+                self.parcels[entry.account or 0, posting.lot] += posting.points
+
+    # ---- on the shop's network
+
+    def hand_over(self, taker: PretendTill, account: int, receipt: str = "r1") -> tuple[bytes, bytes]:
+        """The hub gives all it has of an account: its HANDOVER and its signature."""
+        lots = self.lots(account)
+        pieces = [moves.Piece(lot, points, terms()) for lot, points in lots.items()]
+        postings = moves.give(ledger.parcel(self.id), ledger.parcel(taker.id), pieces)
+        for lot, points in lots.items():
+            self.parcels[account, lot] -= points
+        given = self.write("HANDOVER", account, postings, ref=f"{taker.id}-{taker.epoch}:{receipt}")
+        body = ledger.canonical(given)
+        return body, self.key.sign(wire.handed_signing_bytes(body))
+
+    def take_over(self, body: bytes, signature: bytes | None = None) -> None:
+        """Apply a HANDOVER once, however it came; by the LAN it comes with the hub's word."""
+        given = ledger.parse(body)
+        if given.id in self.taken:
+            return
+        self.taken.add(given.id)
+        proof = document.HandoverDocument(body, signature) if signature is not None else None
+        self.write(
+            "HANDOVER",
+            given.account,
+            document=document.canonical(proof) if proof is not None else None,
+            ref=given.id,
+        )
+        self._take_in(given)
 
     def sync(self) -> wire.SyncReply:
         """One round trip: everything said, everything applied."""
