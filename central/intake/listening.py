@@ -83,9 +83,12 @@ class LongPolls:
 
 
 def _is_behind(till: str, shown: str, heard: int) -> bool:
-    close_old_connections()
-    accept.own_till(shown, till)
-    return grants.sent(till) > heard
+    close_old_connections()  # as Django does around a request
+    try:
+        accept.own_till(shown, till)
+        return grants.sent(till) > heard
+    finally:
+        close_old_connections()
 
 
 async def _leaves(receive: Receive) -> None:

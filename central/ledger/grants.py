@@ -58,15 +58,18 @@ def place_account(store: Store, account: int) -> None:
     b = ledger.bucket(account)
     Account.objects.filter(b=b, account=account, home_store=None).update(home_store=store.id)
     due = Account.objects.filter(b=b, account=account, home_store=store.id, due_s__lte=clock.now_s())
-    if store.hub is not None and due.exists() and not Centre.objects.get().fenced:
-        _place(store, b, [account])
+    if store.hub is None or not due.exists() or Centre.objects.get().fenced:
+        return
+    if _place(store, b, [account]):
+        polls.wake(store.hub)  # the till that asks may be another one of the shop
 
 
 @transaction.atomic
-def _place(store: Store, b: int, numbers: list[int]) -> None:
+def _place(store: Store, b: int, numbers: list[int]) -> bool:
+    """Place what is due. Was anything granted?"""
     hub = store.hub
     if hub is None:
-        return
+        return False
     zone, now = ZoneInfo(store.timezone), shop_now(store)
     with shelf.opened(b) as books:
         claimed = _claimed_now(b, numbers)
@@ -79,6 +82,7 @@ def _place(store: Store, b: int, numbers: list[int]) -> None:
             if next_look is not None:
                 due_s = int(datetime.strptime(next_look, _SHOP_TIME).replace(tzinfo=zone).timestamp())
             Account.objects.filter(b=b, account=account).update(due_s=due_s)
+    return bool(books.down)
 
 
 def _claimed_now(b: int, numbers: list[int]) -> set[int]:
