@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from agent.inbox import Claimed, HandedOver, HandoverAsked, LinkChanged, LoadBatchAsked, PutSale
+from agent import main
+from agent.config import Config, HubConfig
+from agent.inbox import Claimed, HandedOver, HandoverAsked, Inbox, LinkChanged, LoadBatchAsked, PutSale
+from agent.state import StateDir
 from agent.sync.asking import HUB_MS
 from loyalty import document, ledger, wire
 from loyalty.ledger import Entry, LotTerms
 from loyalty.protocol import moves
+from loyalty.protocol import till as till_law
 from loyalty.wire import ClaimReply, DownItem, HandoverReply, HandoverRequest
 from tests.agent.shop import ACCOUNT, CARD, LOT, SETTINGS, TILL, Shop, milk
 
@@ -308,3 +313,32 @@ def test_a_claim_that_is_asked_again_is_the_same_claim(shop: Shop) -> None:
     assert shop.outside.claims == [claim, claim]
     shop.till.handle(Claimed(claim, msgspec.structs.replace(asking, asking=False)))
     assert shop.get("r1")["quote"]["redeemed"] == 60_000
+
+
+def test_placement_tells_a_till_that_it_is_home_and_a_claim_does_not(tmp_path: Path) -> None:
+    """Else it would give back what was placed here, get it again, and so on."""
+    shop = Shop(tmp_path)
+    shop.know(home="T4")
+    shop.till.handle(LinkChanged(None, ""))
+    shop.grant(60_000)
+    assert tidied(shop) == []
+    shop.know(home="T4")  # the customer has moved since
+    assert tidied(shop) == [(LOT, 60_000)]
+    shop.close()
+    grant = Entry("c:1", 1, 1, 0, "GRANT", ACCOUNT, ref="T1-1")
+    assert till_law.hear(TILL, 1, grant, []) == [till_law.AtHome(ACCOUNT)]
+    assert till_law.hear(TILL, 1, msgspec.structs.replace(grant, ref="T1-1:claim"), []) == []
+
+
+def test_a_hub_that_cannot_listen_is_a_trouble_and_the_till_sells(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    state = StateDir(tmp_path)
+    state.make_key()
+    identity = shop.ledger.identity()
+    assert identity is not None
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = Config(hub=HubConfig(f"127.0.0.1:{taken.getsockname()[1]}"))
+        assert main._hub(config, state, identity, Inbox(), shop.till) is None
+    assert "hub" in [trouble["code"] for trouble in shop.status()["troubles"]]
+    assert shop.put("r1")["state"] == "quoted"
+    shop.close()
