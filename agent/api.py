@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
 import re
-import socket
-import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -28,18 +24,16 @@ from starlette.routing import Route
 
 from agent import inbox
 from agent.inbox import Ask, Inbox, Problem
+from agent.serving import HttpServer
 from agent.state import TOKEN_MIN_CHARS
 from agent.texts import both
 from loyalty.decoding import UNREADABLE
 from loyalty.texts import N_
 
-log = logging.getLogger(__name__)
-
 BODY_MAX_BYTES = 1024 * 1024
 BODY_TIMEOUT_S = 10.0  # on this box a body is there at once; one that never comes must not keep its socket
 REPLY_TIMEOUT_S = 10.0
 SYNC_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 3.0
 _LONG_NUMBER = re.compile(r"\d{8,}")
 SALE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
@@ -145,49 +139,11 @@ class Api:
             raise Problem(401, "unauthorized", text)
 
 
-class ApiServer:
-    """uvicorn on a socket that is bound at once, so that a taken port is known before anything runs."""
+class ApiServer(HttpServer):
+    """The API on a socket of this box."""
 
     def __init__(self, api: Api, host: str, port: int) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Answers leave at once. (Connections inherit it; asyncio would set it only for a socket that was
-        # made with proto=IPPROTO_TCP, and every call on a kept connection would wait 40 ms for an ACK.)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            self._socket.bind((host, port))
-        except (OSError, OverflowError):
-            self._socket.close()
-            raise
-        self._socket.listen()  # from now on a call waits until it is answered, and is not refused
-        self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            api.app(),
-            http="h11",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=int(STOP_TIMEOUT_S),
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="api", daemon=True)
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Let the questions in hand be answered, then end."""
-        self._server.should_exit = True
-        if self._thread.ident is not None:
-            self._thread.join(STOP_TIMEOUT_S + 1)
-        self._socket.close()
-
-    def _run(self) -> None:
-        try:
-            self._server.run(sockets=[self._socket])
-        except Exception:
-            log.exception("the loopback API died; restart the agent")
+        super().__init__(api.app(), host, port, "api")
 
 
 def _sale_id(request: Request) -> str:

@@ -44,6 +44,7 @@ class Cards:
 
     def __init__(
         self,
+        till: str,
         chain_key: bytes,
         members: Members,
         ledger: LedgerDb,
@@ -51,6 +52,7 @@ class Cards:
         health: Health,
         clock: Clock,
     ) -> None:
+        self._till = till
         self._chain_key = chain_key
         self._members = members
         self._ledger = ledger
@@ -122,7 +124,10 @@ class Cards:
             self._heard.popitem(last=False)
         if member is not None:
             self._outside.learn(card_key, member)
-            if member.balance > 0 and not self._ledger.parcels(member.account):
+            at_home = member.home == self._till
+            if member.home is not None:
+                self._ledger.note_home(member.account, at_home, self._clock.now_s())
+            if at_home and member.balance > 0 and not self._ledger.parcels(member.account):
                 # The centre has just placed points here; they come by the downlink, within our second.
                 self._outside.wake_sync(force=True)
                 return False

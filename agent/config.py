@@ -28,6 +28,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+PORT_MAX = 65_535
+PORT_DIGITS = 5
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; `text` says which key, what is wrong, and what to write."""
 
@@ -63,6 +67,26 @@ class PrinterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answer_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 3000
 
 
+class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the other tills of the shop find this one, when the office has made it their hub.
+
+    An IPv4 address of this box on the shop's network (0.0.0.0: all of them) and a port.
+    """
+
+    listen: str
+
+    @property
+    def host(self) -> str:
+        """The address to listen on."""
+        return self.listen.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        """The port; 0 where there is none in it."""
+        digits = self.listen.rpartition(":")[2]
+        return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= PORT_DIGITS else 0
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything of the box. Paths are relative to the file they stand in."""
 
@@ -72,6 +96,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: Api = Api()
     scanners: tuple[ScannerConfig, ...] = ()
     printer: PrinterConfig | None = None
+    hub: HubConfig | None = None
 
 
 def load(path: Path) -> Config:
@@ -113,7 +138,22 @@ def parse(raw: dict[str, object], where: str) -> Config:
             got=config.api.host,
         )
         raise ConfigError(text)
+    if config.hub is not None and not (_is_ipv4(config.hub.host) and 0 < config.hub.port <= PORT_MAX):
+        text = N_(
+            "{path}: hub.listen is {got}; write an address of this box and a port, such as 0.0.0.0:7720",
+            path=where,
+            got=config.hub.listen,
+        )
+        raise ConfigError(text)
     return config
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

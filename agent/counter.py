@@ -36,23 +36,26 @@ from agent.inbox import (
     SaleBody,
     VoidSale,
 )
+from agent.offline import heard
 from agent.offline.engine import InForce, without_settings
 from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Written
 from agent.outside import Outside
 from agent.slip import SlipData, Translate, layout
 from agent.slip_data import as_copy, slip_data
+from agent.sync import asking
+from agent.sync.asking import Asking, HubPlace
 from loyalty import card, ledger, sale
 from loyalty.document import SoldLine, Tender, canonical
 from loyalty.faults import Refused
 from loyalty.ledger import Entry, LotTerms
 from loyalty.protocol import moves
 from loyalty.sale import Cart, Holder, Offer, Sale, State
+from loyalty.settings import till_key
 from loyalty.texts import N_
-from loyalty.wire import WIRE_VERSION, ClaimReply, ClaimRequest
+from loyalty.wire import WIRE_VERSION, ClaimReply, ClaimRequest, HandoverRequest
 
 log = logging.getLogger(__name__)
 
-CLAIM_AGAIN_MS = 200
 CARD_WAITS_S = 60  # a card scanned before its sale (till.md §3)
 JOBS_REMEMBERED = 64
 NO_CLOCK = "1970-01-01T00:00:00+00:00"
@@ -70,8 +73,18 @@ class OpenSale:
     in_force: InForce
     waiting: list[PutSale] = field(default_factory=list)
     due_ms: int | None = None  # while WAITING: its second is over then (monotonic)
-    claim: ClaimRequest | None = None  # while WAITING: points that were asked of the centre
-    again_ms: int | None = None  # and when to ask again, for what another shop gives back
+    wish: Wish | None = None  # while WAITING: points that were asked for elsewhere
+
+
+@dataclass(slots=True)
+class Wish:
+    """Points that lie elsewhere and were asked for, for one quote."""
+
+    asking: Asking
+    account: int
+    hub: HubPlace | None
+    question: HandoverRequest | None = None  # to the hub
+    claim: ClaimRequest | None = None  # at the centre
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,9 @@ class Counter:
         """The cart of a sale: price it, or begin to wait for what the price needs."""
         current = self._in_hand(ask.sale_id)
         cart = self._cart(ask.body, current)
+        if current.sale.state is State.WAITING and current.sale.cart == cart:
+            current.waiting.append(ask)  # asked again; the answer on its way is for this cart
+            return
         changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.now_s()))
         offer = changed.offer or self._offer(changed, current.in_force)  # refused here, nothing has changed
         self._carry_out(current, changed, effects)
@@ -163,7 +179,7 @@ class Counter:
                     self._ledger.release_hold(after.id)
         current.sale, current.due_ms = after, None
         if after.state is not State.WAITING:
-            current.claim = current.again_ms = None
+            current.wish = None
         for effect in effects:
             match effect:
                 case sale.StartTimer():
@@ -201,10 +217,15 @@ class Counter:
             operator=body.operator,
         )
 
+    # ------------------------------------------------------------------ points elsewhere
+
     def _ask_for_points(self, current: OpenSale) -> bool:
-        """More is asked than lies here, and the centre listens: claim the rest. Should the quote wait?"""
+        """More is asked than lies here: ask where it may lie (asking.py). Should the quote wait?"""
         cart = current.sale.cart
-        if cart is None or cart.holder is None or cart.redeem is None or not self._health.online:
+        hub = self._hub()
+        if cart is None or cart.holder is None or cart.redeem is None:
+            return False
+        if hub is None and not self._health.online:
             return False
         customer = self._cards.customer(cart.holder, current.sale.id)
         if customer is None:
@@ -214,22 +235,61 @@ class Counter:
         )
         if want <= 0:
             return False
-        account = customer.member.account
-        uplink = self._ledger.uplink()
-        gseq, _ = self._ledger.down_head(ledger.bucket(account), self._till, uplink.timeline)
-        current.claim = ClaimRequest(WIRE_VERSION, secrets.token_hex(16), account, want, gseq)
-        self._outside.claim(current.claim)
+        current.wish = Wish(Asking(), customer.member.account, hub)
+        until_ms = current.due_ms or self._clock.monotonic_ms() + QUOTE_WAIT_MS
+        self._ask(current, current.wish, asking.Begun(want, hub is not None, self._health.online, until_ms))
         return True
+
+    def _hub(self) -> HubPlace | None:
+        """The till of the shop that may have what is missing here, if it is another and can be asked."""
+        settings = self.in_force.settings if self.in_force is not None else None
+        hub = settings.hub if settings is not None else None
+        if settings is None or hub is None or hub.url is None or hub.till == self._till:
+            return None
+        key = till_key(settings, hub.till)
+        return HubPlace(hub.till, hub.url, key) if key is not None else None
+
+    def _ask(self, current: OpenSale, wish: Wish, event: asking.Event) -> None:
+        for effect in wish.asking.step(event, self._clock.monotonic_ms()):
+            match effect:
+                case asking.AskHub(want) if wish.hub is not None:
+                    wish.question = self._question(current.sale.id, wish.account, want)
+                    self._outside.ask_hub(wish.hub, wish.question)
+                case asking.AskCentre(want):
+                    wish.claim = wish.claim or self._claim(wish.account, want)
+                    self._outside.claim(wish.claim)
+                case asking.Done():
+                    self._finish(current)
+
+    def _question(self, sale_id: str, account: int, want: int) -> HandoverRequest:
+        """A wish for the hub. The same wish of a sale has the same receipt, so that an answer lost on the
+
+        way is given again; one for more, or one after a handover of this account has come, has another.
+        """
+        receipt = f"{sale_id}/{account}/{heard.handovers(self._ledger, account)}/{want}"
+        epoch = self._ledger.uplink().epoch
+        return HandoverRequest(WIRE_VERSION, self._till, epoch, receipt, account, want, b"")
+
+    def _claim(self, account: int, want: int) -> ClaimRequest:
+        timeline = self._ledger.uplink().timeline
+        gseq, _ = self._ledger.down_head(ledger.bucket(account), self._till, timeline)
+        return ClaimRequest(WIRE_VERSION, secrets.token_hex(16), account, want, gseq)
 
     def claimed(self, request: ClaimRequest, reply: ClaimReply | None) -> None:
         """What was claimed has come (it lies in ledger.db already), or will not."""
-        waiting = [o for o in self._open.values() if o.claim and o.claim.claim_id == request.claim_id]
-        for current in waiting:
-            if reply is not None and reply.asking and reply.granted < request.want:
-                # Another shop was asked to give back; the second is not over yet.
-                current.again_ms = self._clock.monotonic_ms() + CLAIM_AGAIN_MS
-            else:
-                self._finish(current)
+        for current in list(self._open.values()):
+            wish = current.wish
+            if wish is not None and wish.claim is not None and wish.claim.claim_id == request.claim_id:
+                event = asking.ClaimAnswered(reply.granted, reply.asking) if reply else asking.ClaimFailed()
+                self._ask(current, wish, event)
+
+    def handed_over(self, request: HandoverRequest, given: int | None) -> None:
+        """The hub gave so many hundredths (they lie in ledger.db already); None: nothing, or no answer."""
+        for current in list(self._open.values()):
+            wish = current.wish
+            if wish is not None and wish.question == request:
+                event = asking.HubFailed() if given is None else asking.HubAnswered(given)
+                self._ask(current, wish, event)
 
     def busy_accounts(self) -> set[int]:
         """Accounts whose card is on an open sale: nothing of theirs is given back now."""
@@ -241,8 +301,9 @@ class Counter:
 
     def next_timer_ms(self) -> int | None:
         """When `ring` is due, in monotonic milliseconds."""
-        times = [(o.due_ms, o.again_ms) for o in self._open.values()]
-        return min((ms for pair in times for ms in pair if ms is not None), default=None)
+        times = [o.due_ms for o in self._open.values()]
+        times += [o.wish.asking.due_ms for o in self._open.values() if o.wish is not None]
+        return min((ms for ms in times if ms is not None), default=None)
 
     def ring(self) -> None:
         """The second of some sales is over: price them with what is held now."""
@@ -250,16 +311,23 @@ class Counter:
         for current in list(self._open.values()):
             if current.due_ms is not None and current.due_ms <= now_ms:
                 self._finish(current)
-            elif current.again_ms is not None and current.again_ms <= now_ms and current.claim:
-                current.again_ms = None
-                self._outside.claim(current.claim)
+            elif current.wish is not None and current.wish.asking.is_due(now_ms):
+                self._ask(current, current.wish, asking.TimeOver())
 
     def arrived(self, card_key: int) -> None:
-        """Nothing more is to be waited for with this card: price the sales that waited."""
+        """What was to be heard of this card is here: price the sales that waited, or ask for their points."""
         for current in list(self._open.values()):
             holder = current.sale.cart.holder if current.sale.cart else None
-            if holder is not None and holder.card_key == card_key:
+            if holder is None or holder.card_key != card_key or current.sale.state is not State.WAITING:
+                continue
+            if current.wish is None and not self._asks_after_all(current):
                 self._finish(current)
+
+    def _asks_after_all(self, current: OpenSale) -> bool:
+        try:
+            return self._ask_for_points(current)
+        except (Refused, LedgerFault):
+            return False  # the price, which is asked for next, says why
 
     def _finish(self, current: OpenSale) -> None:
         if current.sale.state is not State.WAITING:

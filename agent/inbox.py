@@ -20,7 +20,14 @@ from agent.offline.engine import InForce, PastRules
 from agent.sync.machine import Adoption, Apply, ApplyRestore, BatchToSend, StoreLog
 from loyalty.index import Compiled
 from loyalty.texts import N_, Text
-from loyalty.wire import ClaimReply, ClaimRequest, Member, ReceiptReply
+from loyalty.wire import (
+    ClaimReply,
+    ClaimRequest,
+    HandoverReply,
+    HandoverRequest,
+    Member,
+    ReceiptReply,
+)
 
 log = logging.getLogger(__name__)
 
@@ -293,6 +300,25 @@ class PastRulesReady:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What the store's hub (verified) answered to a question; None: nothing, or not in its time."""
+
+    request: HandoverRequest
+    reply: HandoverReply | None
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverAsked:
+    """Another till of the shop (verified) wants points of this one, which is the hub.
+
+    The reply is the HANDOVER's canonical bytes, empty where there is nothing to give.
+    """
+
+    request: HandoverRequest
+    reply: Future[bytes] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
 class NewInForce:
     """A new version of a channel was verified and compiled."""
 
@@ -328,6 +354,8 @@ Event: TypeAlias = (
     | Claimed
     | ReceiptFound
     | PastRulesReady
+    | HandedOver
+    | HandoverAsked
     | NewInForce
     | ChannelAlarm
     | DeviceEvent

@@ -1,8 +1,9 @@
 """The composition root: the only file that knows every class, and how they are put together.
 
     scanners ─┐                          ┌─► printer thread
-    API ──────┼──► Inbox ──► Till ───────┼─► sync thread ──► centre
-    sync ─────┘   (one queue) (one loop) └─► look-up thread ──► centre
+    API ──────┤                          ├─► sync thread ──► centre ──► bell thread
+    sync ─────┼──► Inbox ──► Till ───────┼─► look-up thread ──► centre
+    hub ──────┘   (one queue) (one loop) └─► hub client thread ──► hub
 
 Scanners start first: a till that reads cards half a second after power-on, and
 imports what it needs for the rest while it does.
@@ -32,6 +33,8 @@ from agent.inbox import (
     ApplyAsked,
     ChannelAlarm,
     Claimed,
+    HandedOver,
+    HandoverAsked,
     Inbox,
     LinkChanged,
     LoadBatchAsked,
@@ -43,7 +46,7 @@ from agent.inbox import (
     RetryNoted,
     Stop,
 )
-from agent.offline import engine
+from agent.offline import engine, heard
 from agent.offline.engine import InForce, PastRules
 from agent.offline.files import FileError
 from agent.offline.ledger_db import NOT_ENROLLED, Identity, LedgerDb, LedgerFault, Reader
@@ -57,10 +60,17 @@ from loyalty.heap import put_aside
 from loyalty.index import Compiled
 from loyalty.manifest import CATALOG, RULEBOOK, SETTINGS
 from loyalty.settings import SettingsError
-from loyalty.wire import ClaimReply, ClaimRequest, Member, ReceiptReply
+from loyalty.texts import N_
+from loyalty.wire import ClaimReply, ClaimRequest, HandoverRequest, Member, ReceiptReply
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from agent.serving import HttpServer
+    from agent.sync.asking import HubPlace
+    from agent.sync.bell import BellThread
     from agent.sync.client import LookupThread, SyncThread
+    from agent.sync.hub_client import HubThread
     from agent.sync.machine import Adoption, Apply, ApplyRestore, BatchToSend, StoreLog
 
 log = logging.getLogger(__name__)
@@ -202,6 +212,8 @@ class OutsideWorld:
 
     sync: SyncThread | None = None
     lookups: LookupThread | None = None
+    bell: BellThread | None = None
+    hub: HubThread | None = None
     shelf: SnapshotDb | None = None
     printer: POSPrinter | None = None
     printer_columns: int | None = None
@@ -231,6 +243,11 @@ class OutsideWorld:
         """Compile rules of former days; a thread of its own for as long as that takes."""
         if self.compile_past is not None:
             threading.Thread(target=self.compile_past, args=(asked,), name="past rules", daemon=True).start()
+
+    def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
+        """Ask the store's hub for points."""
+        if self.hub is not None:
+            self.hub.ask(hub, request)
 
     def learn(self, card_key: int, member: Member) -> None:
         """snapshot.db has one writer, the sync thread."""
@@ -306,7 +323,9 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
         version=version("kopilka"),
     )
     _printer(config, state, inbox, outside)
-    _links(state, identity, inbox, outside, programme, versions, interval_s)
+    applied = Reader.open(state.ledger)  # the bell's
+    _links(state, identity, inbox, outside, programme, versions, applied, interval_s)
+    hub = _hub(config, state, identity, inbox, till)
 
     from agent.api import Api, ApiServer  # starlette and uvicorn load after the scanners are read
 
@@ -317,24 +336,35 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     server.start()
     assert outside.sync is not None
     assert outside.lookups is not None
+    assert outside.bell is not None
+    assert outside.hub is not None
     outside.sync.start()
     outside.lookups.start()
+    outside.bell.start()
+    outside.hub.start()
+    if hub is not None:
+        hub.start()
     log.info("till %s is open; API on %s:%d", identity.till, config.api.host, server.port)
     _notify(b"READY=1")
 
     stopping.wait()
     log.info("stopping")
     _notify(b"STOPPING=1")
+    outside.bell.stop()
     server.stop()
+    if hub is not None:
+        hub.stop()
     for scanner in scanners:
         scanner.stop()
     outside.sync.stop(STOP_TIMEOUT_S)
     outside.lookups.stop(STOP_TIMEOUT_S)
+    outside.hub.stop(STOP_TIMEOUT_S)
     if outside.printer is not None:
         outside.printer.stop()
     inbox.post(Stop())
     loop.join()
     versions.close()
+    applied.close()
     members.close()
     shelf.close()
 
@@ -385,12 +415,15 @@ def _links(
     outside: OutsideWorld,
     programme: Programme,
     versions: Reader,
+    applied: Reader,
     interval_s: int,
 ) -> None:
-    """The two threads that speak with the centre (they are started later, when the till's loop runs)."""
+    """The threads that speak with the centre and the hub (they start later, when the till's loop runs)."""
     from agent.sync import trust
+    from agent.sync.bell import BellThread
     from agent.sync.channels import Channels
     from agent.sync.client import Centre, LookupThread, SyncThread
+    from agent.sync.hub_client import HubThread
     from agent.sync.machine import SyncMachine
 
     assert outside.shelf is not None
@@ -429,6 +462,47 @@ def _links(
         claimed=claimed,
         found=found,
     )
+    outside.bell = BellThread(
+        Centre(identity.server_url, identity.till),
+        session=lambda: sync.session,
+        heard=lambda: heard.heard_in_all(applied),
+        wake=lambda done: sync.wake(force=True, done=done),
+    )
+    outside.hub = HubThread(
+        sign=partial(trust.sign, state.private_key()),
+        answered=lambda request, reply: inbox.post(HandedOver(request, reply)),
+    )
+
+
+def _hub(config: Config, state: StateDir, identity: Identity, inbox: Inbox, till: Till) -> HttpServer | None:
+    """What the other tills of the shop ask, where the box's file says where to listen.
+
+    An address that cannot be had is a trouble for people; the till sells without it.
+    """
+    if config.hub is None:
+        return None
+    from agent.serving import HttpServer
+    from agent.sync import hub, trust
+
+    def hand_over(request: HandoverRequest) -> Future[bytes]:
+        ask = HandoverAsked(request)
+        inbox.post(ask)
+        return ask.reply
+
+    door = hub.Door(identity.till, lambda: till.settings, partial(trust.sign, state.private_key()))
+    app = hub.app(door, hand_over, time.monotonic)
+    try:
+        return HttpServer(app, config.hub.host, config.hub.port, "hub", hub.CONNECTIONS_MAX)
+    except OSError as error:
+        text = N_(
+            "the hub cannot listen on {listen} ({why}): the shop's other tills get no points from here;"
+            " set hub.listen right and start the agent again",
+            listen=config.hub.listen,
+            why=error.strerror or error,
+        )
+        log.error("%s", text)
+        till.alert("hub", text)
+        return None
 
 
 def _no_core_dumps() -> None:

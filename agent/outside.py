@@ -7,7 +7,8 @@ from typing import Protocol
 
 from agent.drivers.document import Document
 from agent.offline.engine import PastRules
-from loyalty.wire import ClaimRequest, Member
+from agent.sync.asking import HubPlace
+from loyalty.wire import ClaimRequest, HandoverRequest, Member
 
 
 class Outside(Protocol):
@@ -27,6 +28,9 @@ class Outside(Protocol):
 
     def past_rules(self, asked: PastRules) -> None:
         """Compile rules and goods that are not in force any more; PastRulesReady follows."""
+
+    def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
+        """Ask the store's hub for points (the request is signed on the way); HandedOver follows."""
 
     def learn(self, card_key: int, member: Member) -> None:
         """Keep what a look-up answered."""

@@ -44,6 +44,8 @@ from agent.inbox import (
     CommitSale,
     Event,
     GetSale,
+    HandedOver,
+    HandoverAsked,
     Inbox,
     LinkChanged,
     ListHeld,
@@ -74,7 +76,8 @@ from agent.sync.machine import Apply, ApplyRestore, StoreLog
 from agent.texts import both, translator
 from loyalty.faults import Refused
 from loyalty.sale import Refusal
-from loyalty.texts import N_
+from loyalty.settings import Settings
+from loyalty.texts import N_, Text
 from loyalty.wire import WIRE_VERSION, RestoreRequest
 
 log = logging.getLogger(__name__)
@@ -104,7 +107,7 @@ class Till:
         self._outside = outside
         self._clock = Clock(wall_s, monotonic_ms, at_least_s=ledger_db.latest_at_s())
         self._health = Health(version)
-        self._cards = Cards(chain_key, members, ledger_db, outside, self._health, self._clock)
+        self._cards = Cards(identity.till, chain_key, members, ledger_db, outside, self._health, self._clock)
         self._counter = Counter(
             till=identity.till,
             ledger_db=ledger_db,
@@ -127,6 +130,16 @@ class Till:
             translate=translator(language),
             refuse=self._refuse,
         )
+
+    @property
+    def settings(self) -> Settings | None:
+        """The settings in force; read by any thread."""
+        in_force = self._counter.in_force
+        return in_force.settings if in_force is not None else None
+
+    def alert(self, code: str, text: Text) -> None:
+        """Something a person should know, found before the loop runs."""
+        self._health.alert(code, text, self._clock.now_s())
 
     def run(self) -> None:
         """Take events until Stop."""
@@ -212,6 +225,10 @@ class Till:
                 self._returns.found(event)
             case PastRulesReady():
                 self._returns.rules_ready(event)
+            case HandedOver():
+                self._handed_over(event)
+            case HandoverAsked():
+                self._hand_over(event)
             case LoadBatchAsked():
                 self._load_batch(event)
             case ApplyAsked():
@@ -345,6 +362,29 @@ class Till:
             self._clock.heard(reply.server_ms // 1000)
         self._counter.claimed(event.request, reply)
         self._supplied()
+
+    def _handed_over(self, event: HandedOver) -> None:
+        """The hub answered; its points are this till's, whatever becomes of the sale."""
+        reply = event.reply
+        given = 0
+        if reply is not None:
+            given = heard.take_over(
+                self._ledger, self._identity.till, reply.body, reply.signature, self._clock.now_s()
+            )
+        self._counter.handed_over(event.request, given if reply is not None else None)
+        self._supplied()
+
+    def _hand_over(self, ask: HandoverAsked) -> None:
+        """Another till of the shop wants points that lie here."""
+        in_force, now_s = self._counter.in_force, self._clock.now_s()
+        if in_force is None:
+            ask.reply.set_result(b"")
+            return
+        shop_now = wall_clock(in_force.local(now_s))
+        given = heard.hand_over(self._ledger, self._identity.till, ask.request, shop_now, now_s)
+        ask.reply.set_result(given or b"")
+        if given is not None:
+            self._outside.wake_sync()
 
     def _supplied(self) -> None:
         for card_key in self._cards.supplied():

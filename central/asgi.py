@@ -43,4 +43,11 @@ class BodyGate:
         return None
 
 
-application = BodyGate(get_asgi_application(), wire.MESSAGE_MAX_BYTES)
+def _application() -> BodyGate:
+    django = get_asgi_application()
+    from central.intake.listening import LongPolls  # it has models: Django must be there first
+
+    return BodyGate(LongPolls(django), wire.MESSAGE_MAX_BYTES)
+
+
+application = _application()

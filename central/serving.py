@@ -11,6 +11,7 @@ import uvicorn
 
 from central import tending
 from central.errors import Trouble
+from central.fleet import polls
 from central.home import Home
 from central.texts import say
 from loyalty.texts import N_
@@ -20,7 +21,7 @@ BACKLOG = 1024
 
 
 class Server(uvicorn.Server):
-    """A server that says where it listens once it does."""
+    """A server that says where it listens once it does, and lets nobody wait when it ends."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -28,6 +29,10 @@ class Server(uvicorn.Server):
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             click.echo(say(N_("Listening on {url}", url=f"http://{shown}:{port}")))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        polls.close()
+        await super().shutdown(sockets)
 
 
 def run(home: Home, host: str, port: int) -> None:

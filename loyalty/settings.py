@@ -11,6 +11,7 @@ import difflib
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +20,9 @@ from loyalty.decoding import UNREADABLE
 FORMAT = 1
 OFFSET_MAX_MIN = 15 * 60  # no place on earth is further from UTC
 SYNC_INTERVAL_S = range(5, 24 * 3600 + 1)
+KEY_BYTES = 32
+URL_MAX_CHARS = 200
+_KEY = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
 class SettingsError(ValueError):
@@ -31,6 +35,16 @@ class StoreInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     name: str
     region: str | None = None
+
+
+class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The till of the store that hands points to the others, and where it listens on the shop's network.
+
+    `url` None: it is the hub for the centre's grants, and the others do not ask it.
+    """
+
+    till: str
+    url: str | None = None
 
 
 class Slip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +70,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     courtesy_points: int = 0  # K: what a till may lend beyond its parcels (hundredths)
     sync_interval_s: int = 60
     slip: Slip = Slip()
+    hub: Hub | None = None
+    tills: dict[str, str] = {}  # the open tills of the store -> their public keys (Ed25519, hex)
+
+
+def till_key(settings: Settings, till: str) -> bytes | None:
+    """The public key of an open till of the store."""
+    key = settings.tills.get(till)
+    return None if key is None else bytes.fromhex(key)
 
 
 def parse(raw: bytes) -> Settings:
@@ -79,7 +101,33 @@ def parse(raw: bytes) -> Settings:
         raise SettingsError(f"courtesy_points is {settings.courtesy_points}; use 0 or more (hundredths)")
     if settings.earn_spendable not in ("now", "next_sync"):
         raise SettingsError(f"earn_spendable is {settings.earn_spendable!r}; use now or next_sync")
+    _check_tills(settings)
     return settings
+
+
+def _check_tills(settings: Settings) -> None:
+    for till, key in settings.tills.items():
+        if not _KEY.fullmatch(key):
+            raise SettingsError(f"tills.{till} is no public key; write its {2 * KEY_BYTES} hex digits")
+    hub = settings.hub
+    if hub is None:
+        return
+    if hub.till not in settings.tills:
+        raise SettingsError(f"hub.till is {hub.till!r}; it must be one of `tills`")
+    if hub.url is not None and not is_hub_url(hub.url):
+        raise SettingsError(f"hub.url is {hub.url!r}; write it as http://192.168.1.10:7720")
+
+
+def is_hub_url(url: str) -> bool:
+    """Can this be a hub's address? Scheme, host and port, and no more; every message there is signed."""
+    if len(url) > URL_MAX_CHARS or not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        whole = bool(parts.hostname and parts.port and parts.username is None)
+    except ValueError:
+        return False
+    return whole and parts.scheme == "http" and url == f"http://{parts.netloc}"
 
 
 def encode(settings: Settings) -> bytes:
@@ -99,7 +147,12 @@ def shop_time(settings: Settings, utc_s: int) -> datetime:
 
 
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`(?: - at `\$\.(?P<table>[^`]*)`)?")
-_TABLES: dict[str | None, type[msgspec.Struct]] = {None: Settings, "store": StoreInfo, "slip": Slip}
+_TABLES: dict[str | None, type[msgspec.Struct]] = {
+    None: Settings,
+    "store": StoreInfo,
+    "slip": Slip,
+    "hub": Hub,
+}
 
 
 def _explain(message: str) -> str:

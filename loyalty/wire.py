@@ -394,6 +394,11 @@ def restored_signing_bytes(till: str, request: RestoreRequest, reply: RestoreRep
     )
 
 
+def handover_ref(request: HandoverRequest) -> str:
+    """The `ref` of the HANDOVER that answers a question: whose, in which life, and for which receipt."""
+    return f"{request.till}-{request.epoch}:{request.receipt}"
+
+
 def handover_signing_bytes(request: HandoverRequest) -> bytes:
     """What the asking till signs."""
     return b"kopilka-ask-1\0" + _encode(

@@ -136,17 +136,26 @@ class TillBox:
         self.config = directory / "agent.toml"
         self._language = language
         self._wrapped: Callable[[list[str]], list[str]] = list
+        self._hub = ""
         self.use_scanner(self.scanner.url)
         self._process: subprocess.Popen[bytes] | None = None
 
     def use_scanner(self, url: str, wrapped: Callable[[list[str]], list[str]] = list) -> None:
         """From the next start on: this scanner, and perhaps a command around the agent's."""
         self._wrapped = wrapped
+        self._write_config(url)
+
+    def be_hub(self, listen: str) -> None:
+        """From the next start on: the other tills of the shop find this one there."""
+        self._hub = f'[hub]\nlisten = "{listen}"\n'
+        self._write_config(self.scanner.url)
+
+    def _write_config(self, scanner: str) -> None:
         self.config.write_text(
             f'state_dir = "till"\nlanguage = "{self._language}"\n'
             "[api]\nport = 0\n"
-            f'[[scanners]]\nname = "scanner"\nurl = "{url}"\n'
-            f'[printer]\nurl = "{self.printer.url}"\ncolumns = 48\n',
+            f'[[scanners]]\nname = "scanner"\nurl = "{scanner}"\n'
+            f'[printer]\nurl = "{self.printer.url}"\ncolumns = 48\n{self._hub}',
             encoding="utf-8",
         )
 

@@ -169,6 +169,8 @@ def _carry_out(db: LedgerDb, till: str, why: Entry, effects: list[law.Effect], n
                 db.write_moving(till, kind, account, postings, ref=ref, now_s=now_s)
             case law.Rename(old, new):
                 _rename(db, old, new)
+            case law.AtHome(account):
+                db.set_home(db.owner(account), True, now_s)
 
 
 def _rename(db: LedgerDb, old: int, new: int) -> None:
@@ -224,7 +226,7 @@ def hand_over(
 
     Asked again for the same receipt, the same answer.
     """
-    ref = f"{request.till}-{request.epoch}:{request.receipt}"
+    ref = wire.handover_ref(request)
     before = db.entry_with_ref(ref, "HANDOVER")
     if before is not None:
         return before
@@ -236,16 +238,34 @@ def hand_over(
     return ledger.canonical(written.entry)
 
 
-def take_over(db: LedgerDb, till: str, body: bytes, signature: bytes, now_s: int) -> bool:
-    """Apply the hub's answer, with its word as proof in our own log. False: it was applied before."""
+def take_over(db: LedgerDb, till: str, body: bytes, signature: bytes, now_s: int) -> int:
+    """Apply the hub's (verified) answer, with its word as proof in our own log.
+
+    How many points (hundredths) came; 0 where it was applied before.
+    """
     given = ledger.parse(body)
     if db.answers(given.id, "HANDOVER"):
-        return False
+        return 0
     proof = document.canonical(document.HandoverDocument(body, signature))
     with db.transaction():
         db.write_moving(till, "HANDOVER", given.account, (), ref=given.id, now_s=now_s, document=proof)
-        _carry_out(db, till, given, law.take_in(till, given), now_s)
-    return True
+        came = law.take_in(till, given)
+        _carry_out(db, till, given, came, now_s)
+    return sum(effect.points for effect in came if isinstance(effect, law.Put))
+
+
+def handovers(db: Reader, account: int) -> int:
+    """How many handovers of an account this till has applied: what tells one wish of a sale from the next."""
+    row = db.execute(
+        "SELECT count(*) FROM entry WHERE account = ? AND kind = 'HANDOVER'", (account,)
+    ).fetchone()
+    return int(row[0])
+
+
+def heard_in_all(db: Reader) -> int:
+    """How many messages of the centre's present life were applied, in all downlinks."""
+    row = db.execute("SELECT coalesce(sum(gseq), 0) FROM down_cursor JOIN uplink USING (timeline)").fetchone()
+    return int(row[0])
 
 
 # ------------------------------------------------------------------------ lives that end

@@ -644,8 +644,12 @@ class LedgerDb(Reader):
         """Is this till where the account's points are kept? Written when it changes."""
         if self.standing(account)[0] is not home:
             with self.transaction():
-                self.touch(account, now_s)
-                self._db.execute("UPDATE standing SET home = ? WHERE account = ?", (home, account))
+                self.set_home(account, home, now_s)
+
+    def set_home(self, account: int, home: bool, now_s: int) -> None:
+        """The same, inside a transaction."""
+        self.touch(account, now_s)
+        self._db.execute("UPDATE standing SET home = ? WHERE account = ?", (home, account))
 
     def remember(self, sale_id: str, verb: str, body_sha256: bytes, at_s: int, answer: bytes) -> None:
         """Keep an answer that wrote no entry, so that the same question gets it again."""

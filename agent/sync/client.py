@@ -85,12 +85,12 @@ class CentreRefusal(Exception):  # noqa: N818 - it is the centre's answer
         self.retry_after_s = retry_after_s
 
 
-class Centre:
-    """One requests session with the centre. One thread's."""
+class Peer:
+    """One requests session with a machine that speaks our messages. One thread's."""
 
     def __init__(self, url: str, till: str = "") -> None:
-        self._url = url.rstrip("/")
-        self._till = till
+        self.url = url.rstrip("/")
+        self.till = till
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy of the box is not our link
         self._http.headers["Accept-Encoding"] = "identity"  # messages are compressed already, and bounded
@@ -99,57 +99,7 @@ class Centre:
         """Let the connection go."""
         self._http.close()
 
-    def enrol(self, request: EnrollRequest) -> EnrollReply:
-        """Become a till by a one-time code."""
-        return self._call("POST", "/v1/enroll", EnrollReply, request)
-
-    def sync(self, request: SyncRequest) -> SyncReply:
-        """Send a batch, get the downlink."""
-        return self._call("POST", f"/v1/tills/{self._till}/sync", SyncReply, request)
-
-    def restore(self, request: RestoreRequest) -> RestoreReply:
-        """Ask for the next life of a till that was restored from a backup."""
-        return self._call("POST", f"/v1/tills/{self._till}/restore", RestoreReply, request)
-
-    def log(self, epoch: int, first_seq: int, session: str) -> LogReply:
-        """A stretch of this till's own log."""
-        path = f"/v1/tills/{self._till}/log?epoch={epoch}&from={first_seq}"
-        return self._call("GET", path, LogReply, session=session)
-
-    def claim(self, request: ClaimRequest, session: str) -> ClaimReply:
-        """Ask for points now. Within LOOKUP_TIMEOUT_S."""
-        path = f"/v1/tills/{self._till}/claim"
-        return self._call("POST", path, ClaimReply, request, session=session, timeout_s=LOOKUP_TIMEOUT_S)
-
-    def events(self, heard: int, session: str) -> EventsReply:
-        """Wait until the centre has something to say, or has nothing for a while."""
-        path = f"/v1/tills/{self._till}/events?heard={heard}"
-        return self._call("GET", path, EventsReply, session=session, timeout_s=EVENTS_TIMEOUT_S)
-
-    def lookup(self, card_key: int, session: str) -> Member | None:
-        """Whose card is this? Within LOOKUP_TIMEOUT_S."""
-        request = LookupRequest(wire.WIRE_VERSION, card_key)
-        path = f"/v1/tills/{self._till}/lookup"
-        reply = self._call("POST", path, LookupReply, request, session=session, timeout_s=LOOKUP_TIMEOUT_S)
-        return reply.member
-
-    def receipt(self, ref: str, session: str) -> ReceiptReply:
-        """The receipt of another till, by the last line of its slip. Within LOOKUP_TIMEOUT_S."""
-        return self._call(
-            "GET", f"/v1/receipts/{ref}", ReceiptReply, session=session, timeout_s=LOOKUP_TIMEOUT_S
-        )
-
-    def manifest(self, channel: str, session: str) -> ManifestReply:
-        """The newest manifest of a channel, not yet believed."""
-        return self._call("GET", f"/v1/channels/{channel}/manifest", ManifestReply, session=session)
-
-    def file(self, sha256: str, size: int, session: str) -> bytes:
-        """A file by its hash, not yet checked; never more than `size` bytes are read."""
-        return self._send(
-            "GET", f"/v1/files/{sha256}", b"", session, SYNC_TIMEOUT_S, min(size, FILE_MAX_BYTES)
-        )
-
-    def _call(
+    def call(
         self,
         method: str,
         path: str,
@@ -158,23 +108,26 @@ class Centre:
         *,
         session: str = "",
         timeout_s: float = SYNC_TIMEOUT_S,
+        max_bytes: int = wire.MESSAGE_MAX_BYTES,
     ) -> T:
+        """Ask, and read an answer of at most `max_bytes`. Raises LinkError or CentreRefusal."""
         body = wire.pack(message) if message is not None else b""
-        limit = wire.MESSAGE_MAX_BYTES if kind is not ManifestReply else 2 * MANIFEST_MAX_BYTES
         try:
-            return wire.unpack(kind, self._send(method, path, body, session, timeout_s, limit), limit)
+            answer = self.send(method, path, body, session, timeout_s, max_bytes)
+            return wire.unpack(kind, answer, max_bytes)
         except WireError as error:
             raise LinkError(str(error)) from None
 
-    def _send(self, method: str, path: str, body: bytes, session: str, timeout_s: float, limit: int) -> bytes:
+    def send(self, method: str, path: str, body: bytes, session: str, timeout_s: float, limit: int) -> bytes:
+        """The body of the answer, of at most `limit` bytes. Raises LinkError or CentreRefusal."""
         headers = {"Content-Type": CONTENT_TYPE} if body else {}
         if session:
-            headers["Authorization"] = f"Kopilka {self._till}:{session}"
+            headers["Authorization"] = f"Kopilka {self.till}:{session}"
         until_s = time.monotonic() + (timeout_s if timeout_s < SYNC_TIMEOUT_S else ANSWER_TIMEOUT_S)
         try:
             with self._http.request(
                 method,
-                self._url + path,
+                self.url + path,
                 data=body or None,
                 headers=headers,
                 timeout=(min(CONNECT_TIMEOUT_S, timeout_s), timeout_s),
@@ -187,7 +140,61 @@ class Centre:
                     )
                 return _read(answer, limit, until_s)
         except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
-            raise LinkError(f"{self._url} does not answer ({type(error).__name__})") from None
+            raise LinkError(f"{self.url} does not answer ({type(error).__name__})") from None
+
+
+class Centre(Peer):
+    """The centre, as a till asks it."""
+
+    def enrol(self, request: EnrollRequest) -> EnrollReply:
+        """Become a till by a one-time code."""
+        return self.call("POST", "/v1/enroll", EnrollReply, request)
+
+    def sync(self, request: SyncRequest) -> SyncReply:
+        """Send a batch, get the downlink."""
+        return self.call("POST", f"/v1/tills/{self.till}/sync", SyncReply, request)
+
+    def restore(self, request: RestoreRequest) -> RestoreReply:
+        """Ask for the next life of a till that was restored from a backup."""
+        return self.call("POST", f"/v1/tills/{self.till}/restore", RestoreReply, request)
+
+    def log(self, epoch: int, first_seq: int, session: str) -> LogReply:
+        """A stretch of this till's own log."""
+        path = f"/v1/tills/{self.till}/log?epoch={epoch}&from={first_seq}"
+        return self.call("GET", path, LogReply, session=session)
+
+    def claim(self, request: ClaimRequest, session: str) -> ClaimReply:
+        """Ask for points now. Within LOOKUP_TIMEOUT_S."""
+        path = f"/v1/tills/{self.till}/claim"
+        return self.call("POST", path, ClaimReply, request, session=session, timeout_s=LOOKUP_TIMEOUT_S)
+
+    def events(self, heard: int, session: str) -> EventsReply:
+        """Wait until the centre has something to say, or has nothing for a while."""
+        path = f"/v1/tills/{self.till}/events?heard={heard}"
+        return self.call("GET", path, EventsReply, session=session, timeout_s=EVENTS_TIMEOUT_S)
+
+    def lookup(self, card_key: int, session: str) -> Member | None:
+        """Whose card is this? Within LOOKUP_TIMEOUT_S."""
+        request = LookupRequest(wire.WIRE_VERSION, card_key)
+        path = f"/v1/tills/{self.till}/lookup"
+        reply = self.call("POST", path, LookupReply, request, session=session, timeout_s=LOOKUP_TIMEOUT_S)
+        return reply.member
+
+    def receipt(self, ref: str, session: str) -> ReceiptReply:
+        """The receipt of another till, by the last line of its slip. Within LOOKUP_TIMEOUT_S."""
+        path = f"/v1/receipts/{ref}"
+        return self.call("GET", path, ReceiptReply, session=session, timeout_s=LOOKUP_TIMEOUT_S)
+
+    def manifest(self, channel: str, session: str) -> ManifestReply:
+        """The newest manifest of a channel, not yet believed."""
+        path = f"/v1/channels/{channel}/manifest"
+        return self.call("GET", path, ManifestReply, session=session, max_bytes=2 * MANIFEST_MAX_BYTES)
+
+    def file(self, sha256: str, size: int, session: str) -> bytes:
+        """A file by its hash, not yet checked; never more than `size` bytes are read."""
+        return self.send(
+            "GET", f"/v1/files/{sha256}", b"", session, SYNC_TIMEOUT_S, min(size, FILE_MAX_BYTES)
+        )
 
 
 def _read(answer: requests.Response, limit: int, until_s: float) -> bytes:

@@ -10,11 +10,16 @@ from __future__ import annotations
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from loyalty import ledger
 from loyalty import manifest as judge
+from loyalty.ledger import LedgerError
 from loyalty.manifest import Manifest, ManifestError
+from loyalty.protocol import limits
 from loyalty.wire import (
     ClaimReply,
     ClaimRequest,
+    HandoverReply,
+    HandoverRequest,
     ManifestReply,
     ReceiptReply,
     RestoreReply,
@@ -23,6 +28,9 @@ from loyalty.wire import (
     SyncRequest,
     claim_signing_bytes,
     down_signing_bytes,
+    handed_signing_bytes,
+    handover_ref,
+    handover_signing_bytes,
     manifest_signing_bytes,
     receipt_signing_bytes,
     reply_signing_bytes,
@@ -70,6 +78,34 @@ def receipt_is_ours(reply_key: bytes, till: str, ref: str, reply: ReceiptReply) 
 def restored_is_ours(reply_key: bytes, till: str, request: RestoreRequest, reply: RestoreReply) -> bool:
     """Is `reply` the centre's answer to this till's restore?"""
     return is_signed(reply_key, restored_signing_bytes(till, request, reply), reply.signature)
+
+
+def is_asked_by(public_key: bytes, request: HandoverRequest) -> bool:
+    """Is this question really the till's whose key this is?"""
+    return is_signed(public_key, handover_signing_bytes(request), request.signature)
+
+
+def handover_is_good(hub: str, hub_key: bytes, request: HandoverRequest, reply: HandoverReply) -> bool:
+    """Is `reply` the hub's HANDOVER for exactly this question, and nothing the office would choke on?
+
+    From the hub's parcel to the asker's, for this receipt and account, and no more than was asked.
+    """
+    if not is_signed(hub_key, handed_signing_bytes(reply.body), reply.signature):
+        return False
+    try:
+        given = ledger.parse(reply.body)
+    except LedgerError:
+        return False
+    here, there = ledger.parcel(request.till), ledger.parcel(hub)
+    to_us = [posting for posting in given.postings if posting.account == here]
+    return (
+        (given.till, given.kind, given.account) == (hub, "HANDOVER", request.account)
+        and given.ref == handover_ref(request)
+        and {posting.account for posting in given.postings} == {here, there}
+        and all(posting.points > 0 and posting.terms is not None for posting in to_us)
+        and sum(posting.points for posting in to_us) <= request.want
+        and limits.fault(given) is None
+    )
 
 
 def open_manifest(reply: ManifestReply, keys: dict[str, bytes], channel: str, highest: int) -> Manifest:

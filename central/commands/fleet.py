@@ -50,6 +50,8 @@ def store_add(store_id: str, name: str, timezone: str, region: str | None, as_js
 @click.option("--name", help="New name.")
 @click.option("--timezone", help="New zone (IANA name).")
 @click.option("--region", help="New region, as rules name it.")
+@click.option("--hub", help="The till to which the store's points go from now on.")
+@click.option("--hub-url", help="Where the other tills reach it: http://192.168.1.10:7720; empty: nowhere.")
 @_slip_options[0]
 @_slip_options[1]
 @home_option
@@ -60,13 +62,17 @@ def store_set(store_id: str, as_json: bool, **options: Any) -> None:
     from central.fleet import enrolment
 
     changes: dict[str, object] = {
-        name: options[name] for name in ("name", "timezone", "region") if options[name] is not None
+        name: options[name] for name in ("name", "timezone", "region", "hub") if options[name] is not None
     }
+    if options["hub_url"] is not None:
+        changes["hub_url"] = options["hub_url"] or None
     for side in ("header", "footer"):
         if options[side]:
             changes[f"slip_{side}"] = _slip_lines(options[side])
     if not changes:
-        raise Trouble(N_("Say what to change: --name, --timezone, --region, --header or --footer."))
+        raise Trouble(
+            N_("Say what to change: --name, --timezone, --region, --hub, --hub-url, --header or --footer.")
+        )
     result = enrolment.change_store(store_id, changes)
     _say_published(as_json, result)
 
@@ -80,7 +86,14 @@ def store_list(as_json: bool) -> None:
     from central.fleet.models import Store
 
     stores = [
-        {"id": s.id, "name": s.name, "timezone": s.timezone, "region": s.region, "hub": s.hub}
+        {
+            "id": s.id,
+            "name": s.name,
+            "timezone": s.timezone,
+            "region": s.region,
+            "hub": s.hub,
+            "hub_url": s.hub_url,
+        }
         for s in Store.objects.order_by("id")
     ]
     answer(as_json, stores, None)

@@ -21,6 +21,7 @@ from central.ledger.models import FREE
 from central.rules import publishing, store_settings
 from loyalty import wire
 from loyalty.faults import did_you_mean
+from loyalty.settings import is_hub_url
 from loyalty.texts import N_
 
 NAME_MAX_CHARS = 200
@@ -58,12 +59,24 @@ def add_store(store_id: str, name: str, timezone: str, region: str | None) -> St
 
 @transaction.atomic
 def change_store(store_id: str, changes: dict[str, object]) -> publishing.Published:
-    """Change fields of a store and publish its settings. Raises FleetError."""
+    """Change fields of a store and publish its settings. Raises FleetError.
+
+    A new hub moves no points by itself: they stay where they were placed until the till there hears
+    that it is not the account's home any more, and gives them back.
+    """
     store = the_store(store_id)
+    if changes.get("hub", store.hub) != store.hub:
+        changes = {"hub_url": None, **changes}  # the address was the other till's
     for name, value in changes.items():
         if name == "timezone":
             _check_zone(str(value))
+        elif name == "hub":
+            _check_hub(store, str(value))
+        elif name == "hub_url" and value is not None:
+            _check_hub_url(str(value))
         setattr(store, name, value)
+    if store.hub_url is not None and store.hub is None:
+        raise FleetError(N_("Store {store} has no till yet: an address needs a hub.", store=store.id))
     store.save()
     return store_settings.publish_store(store)
 
@@ -159,6 +172,7 @@ def _accept(till: Till, request: wire.EnrollRequest) -> None:
     # The first till of a store is its hub until an operator names another; it is never chosen anew
     # by itself, for the points that were placed there stay there.
     Store.objects.filter(id=till.store_id, hub=None).update(hub=till.id)
+    store_settings.publish_store(Store.objects.get(id=till.store_id))  # the others learn its key
 
 
 def _home() -> Home:
@@ -170,6 +184,29 @@ def _check_id(name: str) -> None:
     if not re.fullmatch(ID_PATTERN, name):
         raise FleetError(
             N_("{name} cannot be an id: use 1 to 32 Latin letters, digits, _ and -.", name=ascii(name[:64]))
+        )
+
+
+def _check_hub(store: Store, till_id: str) -> None:
+    known = list(store.tills.filter(closed_ms=None, epoch__gt=0).order_by("id").values_list("id", flat=True))
+    if till_id not in known:
+        raise FleetError(
+            N_(
+                "{till} is no open till of store {store}, so it cannot be its hub: {hint}.",
+                till=ascii(till_id[:64]),
+                store=store.id,
+                hint=did_you_mean(till_id, known),
+            )
+        )
+
+
+def _check_hub_url(url: str) -> None:
+    if not is_hub_url(url):
+        raise FleetError(
+            N_(
+                "{url} cannot be the address of a hub. Write it as http://192.168.1.10:7720.",
+                url=ascii(url[:200]),
+            )
         )
 
 

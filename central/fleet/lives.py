@@ -29,6 +29,7 @@ from central.ledger import books as shelf
 from central.ledger.models import DownHead, DownMessage, Share
 from central.members import accounts
 from central.members.models import Account
+from central.rules import store_settings
 from loyalty import ledger, wire
 from loyalty.faults import did_you_mean
 from loyalty.protocol import centre as law
@@ -88,7 +89,11 @@ def close(till_id: str) -> TillLife:
         _place_anew(life)
         # Grants go to an open till of the store, or wait.
         heir = till.store.tills.filter(closed_ms=None, epoch__gt=0).exclude(id=till.id).order_by("id").first()
-        Store.objects.filter(id=till.store_id, hub=till.id).update(hub=heir.id if heir else None)
+        Store.objects.filter(id=till.store_id, hub=till.id).update(
+            hub=heir.id if heir else None, hub_url=None
+        )
+        # From the next settings on, no till of the store believes it.
+        store_settings.publish_store(Store.objects.get(id=till.store_id))
     applier.try_again()
     timeline.lift_fence()  # it does not wait for this one any more
     return life

@@ -32,6 +32,7 @@ class Store(models.Model):
     slip_header = models.JSONField(default=list)
     slip_footer = models.JSONField(default=list)
     hub = models.CharField(max_length=32, null=True)  # the till to which the store's grants go
+    hub_url = models.CharField(max_length=200, null=True)  # where it listens on the shop's network
     created_ms = models.BigIntegerField()
 
 

@@ -206,8 +206,26 @@ def log_of(till: Till, epoch: int, first_seq: int) -> wire.LogReply:
     )
 
 
-def is_session(till: Till, shown: str) -> bool:
-    """Is this the current or the previous session of the till? For calls that carry no batch."""
+def authorised(shown: str) -> Till:
+    """The till whose `Authorization` this is, for calls that carry no batch. Raises Refused."""
+    scheme, _, rest = shown.partition(" ")
+    name, _, session = rest.partition(":")
+    if scheme == "Kopilka" and name and session:
+        till: Till | None = Till.objects.select_related("store").filter(id=name).first()
+        if till is not None and _is_session(till, session):
+            return till
+    raise Refused(401, "SESSION", "no valid session; sync first")
+
+
+def own_till(shown: str, till: str) -> Till:
+    """The same, where a till may ask for itself only. Raises Refused."""
+    found = authorised(shown)
+    if found.id != till:
+        raise Refused(403, "FORBIDDEN", "a till asks for itself only")
+    return found
+
+
+def _is_session(till: Till, shown: str) -> bool:
     cursor = TillCursor.objects.filter(till=till).first()
     if cursor is None or till.closed_ms is not None:
         return False

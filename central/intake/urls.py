@@ -13,7 +13,6 @@ urlpatterns = [
     path("tills/<str:till>/lookup", views.lookup),
     path("tills/<str:till>/log", views.log_of),
     path("tills/<str:till>/restore", views.restore),
-    path("tills/<str:till>/events", views.events),
     path("receipts/<str:ref>", views.receipt),
     path("channels/<str:channel>/manifest", views.channel_manifest),
     re_path(r"^files/(?P<sha256>[0-9a-f]{64})$", views.file),

@@ -12,7 +12,6 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import OperationalError, transaction
@@ -20,7 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from central import clock
-from central.fleet import enrolment, lives, polls, timeline
+from central.fleet import enrolment, lives, timeline
 from central.fleet.models import Till
 from central.home import Home
 from central.intake import accept, corrections
@@ -38,7 +37,6 @@ BUSY_RETRY_S = 5
 KEY_BYTES = 32
 CARD_KEY_MAX = 2**63
 MIN_DELAY_S = 0
-EVENTS_WAIT_S = 25.0
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=msgspec.Struct)
@@ -124,30 +122,6 @@ def claim(request: HttpRequest, till: str) -> HttpResponse:
     return _answer(grants.claim(the_till, _message(request, wire.ClaimRequest, SMALL_MESSAGE_BYTES)))
 
 
-@csrf_exempt
-async def events(request: HttpRequest, till: str) -> HttpResponse:
-    """A long poll: answered when there is something to sync for, at the latest after EVENTS_WAIT_S.
-
-    `heard` = how many downlink messages the till has applied in all: what it missed between two polls.
-    """
-    try:
-        the_till, behind = await sync_to_async(_behind)(request, till)
-    except Refused as refusal:
-        return _refusal(refusal)
-    ready = behind or await polls.wait(the_till.id, EVENTS_WAIT_S)
-    return _answer(wire.EventsReply(ready, clock.now_ms()))
-
-
-def _behind(request: HttpRequest, till: str) -> tuple[Till, bool]:
-    if request.method != "GET":
-        raise Refused(405, "METHOD", "use GET here")
-    the_till = _own(request, till)
-    heard = request.GET.get("heard", "")
-    if not heard.isascii() or not heard.isdigit() or len(heard) > 18:
-        raise Refused(400, "BAD_MESSAGE", "write ?heard=12")
-    return the_till, grants.sent(the_till.id) > int(heard)
-
-
 @machine("POST")
 def restore(request: HttpRequest, till: str) -> HttpResponse:
     """A till was restored from a backup, and shows by its key that it is the one."""
@@ -179,6 +153,7 @@ def lookup(request: HttpRequest, till: str) -> HttpResponse:
     if account is not None:
         grants.place_account(the_till.store, account.account)
     with transaction.atomic():
+        account = directory.by_card_key(message.card_key)  # it may have got its home just now
         member = directory.member(account, the_till) if account else None
     return _answer(wire.LookupReply(member, clock.now_ms()))
 
@@ -258,20 +233,11 @@ def _till(till: str) -> Till:
 
 
 def _own(request: HttpRequest, till: str) -> Till:
-    the_till = _authorised(request)
-    if the_till.id != till:
-        raise Refused(403, "FORBIDDEN", "a till asks for itself only")
-    return the_till
+    return accept.own_till(request.headers.get("Authorization", ""), till)
 
 
 def _authorised(request: HttpRequest) -> Till:
-    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
-    name, _, session = rest.partition(":")
-    if scheme == "Kopilka" and name and session:
-        till: Till | None = Till.objects.select_related("store").filter(id=name).first()
-        if till is not None and accept.is_session(till, session):
-            return till
-    raise Refused(401, "SESSION", "no valid session; sync first")
+    return accept.authorised(request.headers.get("Authorization", ""))
 
 
 def _answer(message: msgspec.Struct) -> HttpResponse:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from cryptography.exceptions import InvalidSignature
@@ -93,15 +94,12 @@ def _apply_bucket(b: int, centre: Centre) -> int:
     waited = list(ready.filter(family, waiting=True))
     owners |= accounts.owners({row.account for row in waited if row.account is not None})
     items = _at_home(b, [*waited, *fresh], owners)
-    ended = {
-        (till, epoch): bytes(key)
-        for till, epoch, key in TillLife.objects.values_list("till_id", "epoch", "public_key")
-    }
-    rows = [_row(item, owners, ended) for item in items]
+    keys = _keys_of_lives()
+    rows = [_row(item, owners, keys) for item in items]
     facts = Facts(
         known=_in_ledger(b, rows),
         members=_members(b, named | set(owners)),
-        ended=ended.keys(),
+        ended=keys.ended,
         fenced=centre.fenced,
     )
     arrival = law.arrive(books, rows, facts)
@@ -127,22 +125,45 @@ def _at_home(b: int, items: Sequence[InboxEntry], owners: dict[int, int]) -> lis
     return stay
 
 
-def _row(item: InboxEntry, owners: dict[int, int], ended: dict[tuple[str, int], bytes]) -> Row:
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The public key of each life of a till that we know of, and which of them have ended."""
+
+    of: dict[tuple[str, int], bytes]
+    ended: frozenset[tuple[str, int]]
+    tills: dict[str, int]  # the present epoch of each
+
+
+def _keys_of_lives() -> _Keys:
+    ended = {
+        (till, epoch): bytes(key)
+        for till, epoch, key in TillLife.objects.values_list("till_id", "epoch", "public_key")
+    }
+    tills = list(Till.objects.values_list("id", "epoch", "public_key"))
+    present = {(till, epoch): bytes(key) for till, epoch, key in tills if key is not None}
+    return _Keys(present | ended, frozenset(ended), {till: epoch for till, epoch, _ in tills})
+
+
+def _row(item: InboxEntry, owners: dict[int, int], keys: _Keys) -> Row:
     body = bytes(item.body)
     entry = ledger.parse(body)
     handed = None
     if entry.kind == "HANDOVER" and not entry.postings and item.document is not None:
-        handed = _handed(entry, bytes(item.document), ended)
+        handed = _handed(entry, bytes(item.document), keys)
     return Row(entry, body, owners[item.account or 0], handed)
 
 
-def _handed(entry: Entry, document: bytes, ended: dict[tuple[str, int], bytes]) -> tuple[Entry, bytes] | None:
-    """What another till handed over, as its own signed word says; a word that is not its own is noted."""
+def _handed(entry: Entry, document: bytes, keys: _Keys) -> tuple[Entry, bytes] | None:
+    """What another till handed over, as its own signed word says; a word that is not its own is noted.
+
+    A word that is genuine is waited for; one that is not must not keep the till's entries waiting.
+    """
     try:
         proof = parse_handover(document)
         given = ledger.parse(proof.body)
-        key = ended.get((given.till, given.epoch))
-        if key is not None:  # only then the word is all that we shall ever have
+        _check_proof(entry, given)
+        key = _key_of(given, keys)
+        if key is not None:
             Ed25519PublicKey.from_public_bytes(key).verify(
                 proof.signature, wire.handed_signing_bytes(proof.body)
             )
@@ -150,6 +171,29 @@ def _handed(entry: Entry, document: bytes, ended: dict[tuple[str, int], bytes]) 
         note(entry, BAD_PROOF, f"it says that points were handed over, and cannot show it: {error}")
         return None
     return given, proof.body
+
+
+def _key_of(given: Entry, keys: _Keys) -> bytes | None:
+    """Whose signature it must bear. Raises LedgerError where no life of a till could have said so.
+
+    None: a life that this centre, restored from a backup, has not heard of yet; it will speak.
+    """
+    key = keys.of.get((given.till, given.epoch))
+    if key is None and given.epoch <= keys.tills.get(given.till, given.epoch):
+        raise LedgerError(f"no life of till {given.till} could have said so")
+    return key
+
+
+def _check_proof(entry: Entry, given: Entry) -> None:
+    """Is `given` what `entry` says it answers, to this till, and of the same account? Raises LedgerError."""
+    takers = {posting.account for posting in given.postings if posting.points > 0}
+    if (given.kind, given.id, given.account, takers) != (
+        "HANDOVER",
+        entry.ref,
+        entry.account,
+        {ledger.parcel(entry.till)},
+    ):
+        raise LedgerError(f"{given.id} is not the handover that this entry answers")
 
 
 def _in_ledger(b: int, rows: Sequence[Row]) -> set[Key]:

@@ -15,6 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from central import clock
 from central.fleet import polls
@@ -30,6 +31,7 @@ from loyalty.protocol.intake import Refused
 
 ACCOUNTS_PER_SYNC = 200
 DOWN_PER_REPLY = 500
+CLAIM_WAITS_S = 3  # what a claim has asked back from other shops is kept for it so long
 CLAIM_LIFE_MS = 30 * clock.DAY_S * 1000
 _SHOP_TIME = "%Y-%m-%dT%H:%M:%S"
 
@@ -56,17 +58,23 @@ def place_account(store: Store, account: int) -> None:
     b = ledger.bucket(account)
     Account.objects.filter(b=b, account=account, home_store=None).update(home_store=store.id)
     due = Account.objects.filter(b=b, account=account, home_store=store.id, due_s__lte=clock.now_s())
-    if store.hub is not None and due.exists() and not Centre.objects.get().fenced:
-        _place(store, b, [account])
+    if store.hub is None or not due.exists() or Centre.objects.get().fenced:
+        return
+    if _place(store, b, [account]):
+        polls.wake(store.hub)  # the till that asks may be another one of the shop
 
 
 @transaction.atomic
-def _place(store: Store, b: int, numbers: list[int]) -> None:
+def _place(store: Store, b: int, numbers: list[int]) -> bool:
+    """Place what is due. Was anything granted?"""
     zone, now = ZoneInfo(store.timezone), shop_now(store)
     with shelf.opened(b) as books:
         hub = Store.objects.values_list("hub", flat=True).get(id=store.id)  # as it is under the lock
         if hub is None:
-            return
+            return False
+        claimed = _claimed_now(b, numbers)
+        Account.objects.filter(b=b, account__in=claimed).update(due_s=clock.now_s() + CLAIM_WAITS_S)
+        numbers = [account for account in numbers if account not in claimed]
         books.open(numbers)
         for account in numbers:
             next_look = law.place(books, account, hub, now)
@@ -74,6 +82,14 @@ def _place(store: Store, b: int, numbers: list[int]) -> None:
             if next_look is not None:
                 due_s = int(datetime.strptime(next_look, _SHOP_TIME).replace(tzinfo=zone).timestamp())
             Account.objects.filter(b=b, account=account).update(due_s=due_s)
+    return bool(books.down)
+
+
+def _claimed_now(b: int, numbers: list[int]) -> set[int]:
+    """Accounts for which a till at a counter waits now: what comes back is not placed before it has asked."""
+    since_ms = clock.now_ms() - CLAIM_WAITS_S * 1000
+    open_claims = Claim.objects.filter(b=b, account__in=numbers, granted__lt=F("want"), at_ms__gt=since_ms)
+    return set(open_claims.values_list("account", flat=True))
 
 
 def shop_now(store: Store) -> str:

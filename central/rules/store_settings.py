@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from central import clock
-from central.fleet.models import Store
+from central.fleet.models import Store, Till
 from central.rules import publishing
 from central.rules.models import Programme
 from central.rules.publishing import Published
 from loyalty import manifest, settings
-from loyalty.settings import Settings, Slip, StoreInfo
+from loyalty.settings import Hub, Settings, Slip, StoreInfo
 
 FILE = "settings.json"
 OFFSETS_AHEAD = timedelta(days=730)
@@ -26,6 +26,7 @@ _STEP = timedelta(days=1)
 def publish_store(store: Store) -> Published:
     """Publish the settings of one store if they differ from what is in force."""
     programme, _ = Programme.objects.get_or_create()
+    tills = _tills(store)
     content = Settings(
         format=settings.FORMAT,
         store=StoreInfo(store.id, store.name, store.region),
@@ -36,8 +37,16 @@ def publish_store(store: Store) -> Published:
         },
         number_templates=tuple(programme.number_templates),
         slip=Slip(tuple(store.slip_header), tuple(store.slip_footer)),
+        hub=Hub(store.hub, store.hub_url) if store.hub in tills else None,
+        tills=tills,
     )
     return publishing.publish(publishing.settings_channel(store.id), {FILE: settings.encode(content)})
+
+
+def _tills(store: Store) -> dict[str, str]:
+    """The open tills of a store and their public keys: so they know each other on the shop's network."""
+    found = Till.objects.filter(store=store, closed_ms=None, public_key__isnull=False).order_by("id")
+    return {till.id: bytes(till.public_key or b"").hex() for till in found}
 
 
 def keep_fresh(store: Store) -> None:

@@ -227,6 +227,11 @@ def told_epoch(entry: Entry) -> int:
     return int(epoch) if epoch.isdigit() else 0
 
 
+def told_answer(entry: Entry) -> str:
+    """What such a `ref` answers: a claim, a receipt; empty for what was told unasked."""
+    return (entry.ref or "").partition(":")[2]
+
+
 def holder_of(entry: Entry, account: str) -> str | None:
     """Whose share a posting of `entry` into `account` changes: a life of a till, FREE, or None."""
     who = ledger.FREE if account == ledger.FREE else ledger.holder(account)

@@ -23,7 +23,7 @@ from typing import TypeAlias
 from loyalty import ledger
 from loyalty.ledger import Entry, LotTerms, Posting
 from loyalty.protocol import moves
-from loyalty.protocol.books import is_live, spending_order, told_epoch
+from loyalty.protocol.books import is_live, spending_order, told_answer, told_epoch
 from loyalty.protocol.centre import merged_into
 
 IDLE_S = 30 * 86_400
@@ -75,7 +75,14 @@ class Rename:
     new: int
 
 
-Effect: TypeAlias = Put | Write | Rename
+@dataclass(frozen=True, slots=True)
+class AtHome:
+    """This till is where the account's points are kept: they were placed here unasked."""
+
+    account: int
+
+
+Effect: TypeAlias = Put | Write | Rename | AtHome
 
 
 class UnknownKindError(ValueError):
@@ -101,7 +108,10 @@ def hear(
         return []
     match message.kind:
         case "GRANT":
-            return take_in(till, message)
+            # Placement tells a till that it is home. Not to believe it would be to give the points back,
+            # get them again, and so on.
+            placed: list[Effect] = [] if told_answer(message) else [AtHome(account)]
+            return [*placed, *take_in(till, message)]
         case "HANDOVER":
             if applied_before:
                 return []

@@ -31,12 +31,13 @@ from agent.inbox import (
 from agent.offline import engine
 from agent.offline.ledger_db import LedgerDb
 from agent.offline.snapshot_db import Members, SnapshotDb
+from agent.sync.asking import HubPlace
 from agent.sync.machine import Apply
 from agent.till import Till
 from loyalty import ledger, wire
 from loyalty.card import card_key
 from loyalty.ledger import Entry, LotTerms, Posting
-from loyalty.wire import ClaimRequest, DownItem, EnrollReply, Member
+from loyalty.wire import ClaimRequest, DownItem, EnrollReply, HandoverRequest, Member
 
 TILL, STORE = "T1", "S1"
 CHAIN_KEY = bytes(range(32))
@@ -95,6 +96,7 @@ class Outside:
         self.claims: list[ClaimRequest] = []
         self.receipts: list[str] = []
         self.past: list[engine.PastRules] = []
+        self.questions: list[HandoverRequest] = []
         self.learned: list[tuple[int, Member]] = []
         self.slips: list[tuple[str, Document]] = []
         self.woken = 0
@@ -116,6 +118,9 @@ class Outside:
     def past_rules(self, asked: engine.PastRules) -> None:
         self.past.append(asked)
 
+    def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
+        self.questions.append(request)
+
     def learn(self, card_key: int, member: Member) -> None:
         self.learned.append((card_key, member))
 
@@ -127,12 +132,19 @@ class Shop:
     """One till, its files in a directory, and verbs for what happens to it."""
 
     def __init__(
-        self, directory: Path, *, columns: int | None = 48, rulebook: Any = RULEBOOK, name: str = TILL
+        self,
+        directory: Path,
+        *,
+        columns: int | None = 48,
+        rulebook: Any = RULEBOOK,
+        settings: Any = SETTINGS,
+        name: str = TILL,
     ) -> None:
         self.directory = directory
         self.name = name
         self.columns = columns
         self.rulebook = rulebook
+        self.settings = settings
         self.wall_s = OPENED_S
         self.clock_ms = 0
         self.down: list[DownItem] = []
@@ -153,7 +165,7 @@ class Shop:
             chain_key=CHAIN_KEY,
             ledger_db=self.ledger,
             members=self.members,
-            in_force=in_force(self.rulebook) if self.rulebook else None,
+            in_force=in_force(self.rulebook, self.settings) if self.rulebook else None,
             inbox=Inbox(),
             outside=self.outside,
             wall_s=lambda: self.wall_s,
@@ -244,10 +256,17 @@ class Shop:
 
     # -- the centre
 
-    def know(self, *, card: str = CARD, balance: int = 100_000, tier: str | None = "silver") -> None:
-        """The centre has told the till whose card this is."""
+    def know(
+        self, *, card: str = CARD, balance: int = 100_000, tier: str | None = "silver", home: str = TILL
+    ) -> None:
+        """The centre has told the till whose card this is, and at which till their points are kept."""
         member = Member(
-            ACCOUNT, tier=tier, balance=balance, as_of_ms=self.wall_s * 1000, included_seq=self.included()
+            ACCOUNT,
+            tier=tier,
+            balance=balance,
+            as_of_ms=self.wall_s * 1000,
+            included_seq=self.included(),
+            home=home,
         )
         self.till.handle(LookedUp(key_of(card), member))
 
@@ -303,9 +322,9 @@ def enrolment(till: str = TILL) -> EnrollReply:
     )
 
 
-def in_force(rulebook: Any = RULEBOOK) -> engine.InForce:
+def in_force(rulebook: Any = RULEBOOK, settings: Any = SETTINGS) -> engine.InForce:
     return engine.build(
-        msgspec.json.encode(SETTINGS),
+        msgspec.json.encode(settings),
         msgspec.json.encode(rulebook),
         msgspec.json.encode(CATALOG),
         versions={"settings.S1": 1, "rulebook.all": 4, "catalog.all": 3},

@@ -105,6 +105,12 @@ WRONG = {
     "an API for the whole network": ("[api]\nhost = '0.0.0.0'", "for this box only, write 127.0.0.1"),
     "an API for the shop's network": ("[api]\nhost = '192.168.1.5'", "for this box only"),
     "an API by a name": ("[api]\nhost = 'till-1.example'", "for this box only"),
+    "a hub that listens nowhere": ("[hub]\nlisten = ':7720'", "hub.listen is :7720; write an address"),
+    "a hub without a port": ("[hub]\nlisten = '0.0.0.0'", "write an address of this box and a port"),
+    "a hub on a port that is none": ("[hub]\nlisten = '0.0.0.0:77200'", "such as 0.0.0.0:7720"),
+    "a hub on any port": ("[hub]\nlisten = '0.0.0.0:0'", "such as 0.0.0.0:7720"),
+    "a hub by a name": ("[hub]\nlisten = 'till-1.example:7720'", "such as 0.0.0.0:7720"),
+    "a hub and nothing of it": ("[hub]", "listen"),
     "no TOML": ("state_dir = \n", "line 1"),
     "a key twice": ("language = 'ru'\nlanguage = 'en'\n", "line 2"),
 }
@@ -113,6 +119,12 @@ WRONG = {
 @pytest.mark.parametrize(("text", "says"), WRONG.values(), ids=WRONG.keys())
 def test_a_value_that_cannot_be_names_its_key(tmp_path: Path, text: str, says: str) -> None:
     assert says in refused(tmp_path, text)["en"]
+
+
+def test_where_a_hub_listens() -> None:
+    hub = parse({"hub": {"listen": "192.168.1.10:7720"}}, "agent.toml").hub
+    assert hub is not None
+    assert (hub.host, hub.port) == ("192.168.1.10", 7720)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost"])

@@ -92,6 +92,7 @@ class PretendTill:
     send: Transport = in_process
     log: list[bytes] = field(default_factory=list)
     documents: dict[int, bytes] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
     acknowledged: int = 0
     down: dict[int, int] = field(default_factory=dict)
     down_heads: dict[int, bytes] = field(default_factory=dict)
@@ -236,15 +237,49 @@ class PretendTill:
             self.down[item.bucket], self.down_heads[item.bucket] = item.gseq, item.h
             entry = ledger.parse(item.body)
             assert entry.kind in {"GRANT", "HANDOVER", "LINK", "MERGE", "RECALL"}
-            for posting in entry.postings:
-                mine = posting.account == ledger.parcel(self.id) and entry.kind == "GRANT"
-                if mine and (entry.ref or "").partition(":")[0] == f"{self.id}-{self.epoch}":
-                    assert posting.terms is not None
-                    self.parcels[entry.account or 0, posting.lot] += posting.points
+            meant = (entry.ref or "").partition(":")[0] == f"{self.id}-{self.epoch}"
+            if entry.kind == "HANDOVER" and meant:
+                self.take_over(item.body)
+            elif entry.kind == "GRANT" and meant:
+                self._take_in(entry)
         if reply.down:
             statement = wire.down_signing_bytes(self.id, self.timeline, reply.down)
             self.centre.verify(reply.down_signature, statement)
             self.told.append((self.timeline, wire.Echo(reply.down, statement, reply.down_signature)))
+
+    def _take_in(self, entry: Entry) -> None:
+        for posting in entry.postings:
+            if posting.account == ledger.parcel(self.id):
+                assert posting.terms is not None
+                self.parcels[entry.account or 0, posting.lot] += posting.points
+
+    # ---- on the shop's network
+
+    def hand_over(self, taker: PretendTill, account: int, receipt: str = "r1") -> tuple[bytes, bytes]:
+        """The hub gives all it has of an account: its HANDOVER and its signature."""
+        lots = self.lots(account)
+        pieces = [moves.Piece(lot, points, terms()) for lot, points in lots.items()]
+        postings = moves.give(ledger.parcel(self.id), ledger.parcel(taker.id), pieces)
+        for lot, points in lots.items():
+            self.parcels[account, lot] -= points
+        given = self.write("HANDOVER", account, postings, ref=f"{taker.id}-{taker.epoch}:{receipt}")
+        body = ledger.canonical(given)
+        return body, self.key.sign(wire.handed_signing_bytes(body))
+
+    def take_over(self, body: bytes, signature: bytes | None = None) -> None:
+        """Apply a HANDOVER once, however it came; by the LAN it comes with the hub's word."""
+        given = ledger.parse(body)
+        if given.id in self.taken:
+            return
+        self.taken.add(given.id)
+        proof = document.HandoverDocument(body, signature) if signature is not None else None
+        self.write(
+            "HANDOVER",
+            given.account,
+            document=document.canonical(proof) if proof is not None else None,
+            ref=given.id,
+        )
+        self._take_in(given)
 
     def sync(self) -> wire.SyncReply:
         """One round trip: everything said, everything applied. A centre of a new life is told all again."""

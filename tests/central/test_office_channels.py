@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -13,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from office import TEMPLATES, Office
-from pretend_till import PretendTill, Refused
+from pretend_till import PretendTill, Refused, public_bytes
 
-from central.fleet import enrolment
+from central.fleet import enrolment, lives
 from central.rules import publishing, store_settings
 from central.rules.models import Blob, Programme, Publication
 from loyalty import manifest, settings, wire
@@ -61,7 +62,7 @@ def test_versions_grow_by_one_and_name_the_one_before(office: Office) -> None:
         assert till.file(found.files["rulebook.json"].sha256) == content
         assert found.valid_from < found.soft_expires < found.not_after
         seen.append(raw)
-    assert till.sync().manifests == {"settings.S1": 1, RULEBOOK: 3}
+    assert till.sync().manifests == {"settings.S1": 2, RULEBOOK: 3}
 
 
 def test_the_same_content_is_no_new_version(office: Office) -> None:
@@ -75,13 +76,13 @@ def test_what_is_long_in_force_is_signed_again_before_a_till_must_doubt_it(offic
     till = office.till()
     publishing.publish(RULEBOOK, {"rulebook.json": b"one"}, content_seq=1)
     office.days_pass(9)
-    assert till.sync().manifests == {"settings.S1": 1, RULEBOOK: 1}
+    assert till.sync().manifests == {"settings.S1": 2, RULEBOOK: 1}
     office.days_pass(1)
-    assert till.sync().manifests == {"settings.S1": 2, RULEBOOK: 2}
+    assert till.sync().manifests == {"settings.S1": 3, RULEBOOK: 2}
     found = verify(till, till.manifest(RULEBOOK))
     assert till.file(found.files["rulebook.json"].sha256) == b"one"
     assert found.valid_from == office.now_ms // 1000
-    assert till.sync().manifests == {"settings.S1": 2, RULEBOOK: 2}
+    assert till.sync().manifests == {"settings.S1": 3, RULEBOOK: 2}
     office.days_pass(85)  # the change of March 2028 is now within two years
     till.sync()
     read = till.file(verify(till, till.manifest("settings.S1")).files["settings.json"].sha256)
@@ -153,7 +154,7 @@ def test_the_settings_of_a_store_are_what_a_till_can_read(office: Office) -> Non
     till = office.till()
     Programme.objects.update(number_templates=TEMPLATES)
     result = enrolment.change_store("S1", {"slip_header": ["ООО «Лесная»"], "region": "msk"})
-    assert result.version == 2
+    assert result.version == 3  # the second: a till has enrolled
     found = verify(till, till.manifest("settings.S1"))
     read = settings.parse(till.file(found.files["settings.json"].sha256))
     assert read.store == settings.StoreInfo("S1", "Магазин S1", "msk")
@@ -162,6 +163,63 @@ def test_the_settings_of_a_store_are_what_a_till_can_read(office: Office) -> Non
     assert read.channels == {"rulebook": RULEBOOK, "catalog": CATALOG}
     assert read.offsets == ((0, 180),)
     assert not store_settings.publish_all()[0].new
+
+
+def read_settings(till: PretendTill) -> settings.Settings:
+    found = verify(till, till.manifest("settings.S1"))
+    return settings.parse(till.file(found.files["settings.json"].sha256))
+
+
+def test_the_tills_of_a_store_know_each_other_and_their_hub(office: Office) -> None:
+    office.store()
+    first = office.till()
+    second = office.till()
+    keys = {till.id: public_bytes(till.key).hex() for till in (first, second)}
+    read = read_settings(second)
+    assert (read.hub, read.tills) == (settings.Hub("T1"), keys)
+    assert settings.till_key(read, "T2") == public_bytes(second.key)
+    enrolment.change_store("S1", {"hub_url": "http://192.168.1.10:7720"})
+    assert read_settings(first).hub == settings.Hub("T1", "http://192.168.1.10:7720")
+    enrolment.change_store("S1", {"hub": "T2"})
+    assert read_settings(first).hub == settings.Hub("T2")  # the address was the other till's
+    enrolment.change_store("S1", {"hub": "T2", "hub_url": "http://hub.local:7720"})
+    lives.close("T2")
+    read = read_settings(first)
+    assert (read.hub, set(read.tills)) == (settings.Hub("T1"), {"T1"})
+    assert settings.till_key(read, "T2") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hub": "T9"}, "no open till of store S1.*known here: T1"),
+        ({"hub": "T3"}, "no open till"),  # of another store
+        ({"hub": ""}, "no open till"),
+        ({"hub_url": "192.168.1.10:7720"}, "http://192"),
+        ({"hub_url": "http://192.168.1.10"}, "http://192"),
+        ({"hub_url": "http://192.168.1.10:99999"}, "http://192"),
+        ({"hub_url": "http://anna:pin@192.168.1.10:7720"}, "http://192"),
+        ({"hub_url": "http://192.168.1.10:7720/"}, "http://192"),
+        ({"hub_url": "https://192.168.1.10:7720"}, "http://192"),
+    ],
+)
+def test_a_hub_that_cannot_be_one_is_refused_and_nothing_changes(
+    office: Office, changes: dict[str, object], says: str
+) -> None:
+    office.store("S1")
+    office.store("S2")
+    first, _, _ = office.till("S1"), office.till("S1"), office.till("S2")
+    before = read_settings(first)
+    with pytest.raises(enrolment.FleetError) as refused:
+        enrolment.change_store("S1", changes)
+    assert re.search(says, str(refused.value))
+    assert read_settings(first) == before
+
+
+def test_a_store_without_tills_has_no_hub_to_find(office: Office) -> None:
+    office.store()
+    with pytest.raises(enrolment.FleetError, match="no till yet"):
+        enrolment.change_store("S1", {"hub_url": "http://192.168.1.10:7720"})
 
 
 NOW_S = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())

@@ -231,7 +231,7 @@ def test_one_shop_from_nothing_to_a_sale_over_http(made: Path, tmp_path: Path) -
 
         till = PretendTill.enrolled(code, send=send)
         first = till.sync()
-        assert first.manifests == {"settings.S1": 2, "rulebook.all": 1, "catalog.all": 1}
+        assert first.manifests == {"settings.S1": 3, "rulebook.all": 1, "catalog.all": 1}
         assert till.held(1) == 135_00
         sha256 = json.loads(till.manifest("rulebook.all").manifest)["files"]["rulebook.json"]["sha256"]
         assert json.loads(till.file(sha256)) == RULEBOOK
@@ -269,6 +269,7 @@ def test_two_centres_on_one_port(made: Path) -> None:
 
 def test_a_slip_of_a_store_is_set_and_bounded(made: Path) -> None:
     assert "version" in done(made, "store", "set", "S1", "--header", "ООО «Лесная»")
-    for words in (["--header", "x" * 49], [], ["--timezone", "Mars/Olympus"]):
+    hub = ["--hub", "T99"]
+    for words in (["--header", "x" * 49], [], hub, ["--timezone", "Mars/Olympus"]):
         result = kopilka(made, "store", "set", "S1", *words)
         assert (result.returncode, result.stderr[:6]) == (1, "Error:")

@@ -53,7 +53,7 @@ def test_the_first_store_that_asks_becomes_home(office: Office) -> None:
     assert first.held(anna) == 0  # nobody has asked yet
     member = second.lookup(card_key(ANNA))
     assert member is not None
-    assert (member.account, member.balance) == (anna, 150_00)
+    assert (member.account, member.balance, member.home) == (anna, 150_00, second.id)
     first.lookup(card_key(ANNA))
     first.sync()
     second.sync()

@@ -39,6 +39,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a clock of no place on earth": ({"offsets": [[0, 1440]]}, "offset_min"),
     "points spendable some day": ({"earn_spendable": "later"}, "use now or next_sync"),
     "a sync that never pauses": ({"sync_interval_s": 0}, "sync_interval_s is 0; use 5 to 86400"),
+    "a key that is none": ({"tills": {"T1": "00ff"}}, "tills.T1 is no public key; write its 64 hex"),
+    "a hub that nobody knows": ({"hub": {"till": "T2"}, "tills": {"T1": "00" * 32}}, "hub.till is 'T2'"),
+    "a hub that is nowhere": (
+        {"hub": {"till": "T1", "url": "192.168.1.10"}, "tills": {"T1": "00" * 32}},
+        "hub.url is '192.168.1.10'; write it as http://",
+    ),
+    "misspelt in the hub": ({"hub": {"tll": "T1"}}, "did you mean `till`"),
     "a loan below zero": ({"courtesy_points": -1}, "courtesy_points"),
 }
 

@@ -32,6 +32,11 @@ class Migration(migrations.Migration):
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
+            model_name='store',
+            name='hub_url',
+            field=models.CharField(max_length=200, null=True),
+        ),
+        migrations.AddField(
             model_name='till',
             name='closed_ms',
             field=models.BigIntegerField(null=True),
