@@ -15,7 +15,7 @@ from typing import Any
 from agent.clock import AGREE_S
 from agent.drivers.contracts import DeviceState
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import Batch, Identity, LedgerDb
+from agent.offline.ledger_db import RESTORING, Batch, Identity, LedgerDb
 from agent.sync import machine
 from agent.sync.machine import BatchToSend
 from agent.texts import both
@@ -151,6 +151,8 @@ class Health:
             "till": identity.till,
             "store": identity.store,
             "epoch": uplink.epoch,
+            "timeline": uplink.timeline,
+            "restoring": uplink.restore_id is not None,
             "version": self._version,
             "time_s": now_s,
             "link": {
@@ -194,6 +196,8 @@ class Health:
             found.append(("old_holds", HOLD_REMEDY))
         if free_bytes < DISK_LOW_BYTES:
             found.append(("disk_low", DISK_REMEDY))
+        if ledger.uplink().restore_id is not None:
+            found.append(("restoring", RESTORING))
         if ledger.down_stopped():
             found.append(("downlink", DOWN_REMEDY))
         return [{"code": code, **both(text)} for code, text in found]

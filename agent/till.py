@@ -66,7 +66,7 @@ from agent.inbox import (
 from agent.offline import heard
 from agent.offline.engine import InForce, wall_clock
 from agent.offline.heard import Answer
-from agent.offline.ledger_db import DiskFull, Identity, LedgerDb, LedgerFault
+from agent.offline.ledger_db import RESTORING, DiskFull, Identity, LedgerDb, LedgerFault, Restoring
 from agent.offline.snapshot_db import Members
 from agent.outside import Outside
 from agent.replies import DISK_FULL
@@ -247,6 +247,8 @@ class Till:
             case DiskFull():
                 self._trouble(type(ask).__name__, error)
                 problem = Problem(507, "disk_full", DISK_FULL)
+            case Restoring():
+                problem = Problem(503, "restoring", RESTORING)
             case LedgerFault():
                 self._trouble(type(ask).__name__, error)
                 text = N_(

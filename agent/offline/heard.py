@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from agent.offline.ledger_db import LedgerDb, LedgerFault, Reader
 from loyalty import document, ledger, wire
-from loyalty.ledger import Entry, LedgerError
+from loyalty.ledger import Entry, LedgerError, LotTerms
 from loyalty.protocol import till as law
 from loyalty.protocol.till import Held, Standing
 from loyalty.texts import N_
@@ -26,6 +26,7 @@ from loyalty.wire import DownItem, Echo
 
 UNREADABLE_KIND = "?"  # a message of the centre in a form of later days
 LOOKED_AT_ONCE = 500  # accounts, when the till tidies up
+RULE_UNKNOWN = "unknown"  # that made a lot, where only a receipt is left of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +309,11 @@ def missing_log(db: Reader) -> tuple[int, int] | None:
 
 
 def store_log(db: LedgerDb, till: str, reply: wire.LogReply) -> None:
-    """Our own entries that a backup lacked. Their points are not ours any more: no parcel moves."""
+    """Our own entries that a backup lacked. Their points are not ours any more: no parcel moves.
+
+    Sales among them can be voided and returned like any other: they are known by the cash program's id,
+    and their lots by their terms. Their slips were printed then.
+    """
     documents = dict(reply.receipts)
     with db.transaction():
         seq, head = db.head(reply.epoch, till)
@@ -316,6 +321,53 @@ def store_log(db: LedgerDb, till: str, reply: wire.LogReply) -> None:
             return
         for fields in reply.entries:
             seq += 1
-            body = ledger.restore(fields, till, reply.epoch, seq, documents.get(seq))
+            receipt = documents.get(seq)
+            body = ledger.restore(fields, till, reply.epoch, seq, receipt)
             head = ledger.link(head, body)
-            db.insert_entry(ledger.parse(body), body, head, documents.get(seq))
+            entry = ledger.parse(body)
+            told = _told(receipt)
+            db.insert_entry(entry, body, head, receipt, _sale_id(db, told))
+            if entry.kind == "SALE":
+                db.execute(
+                    "INSERT INTO print_note (epoch, seq, at_s, outcome) VALUES (?, ?, ?, 'waived')",
+                    (entry.epoch, entry.seq, entry.at_s),
+                )
+            _remember_lots(db, entry, told)
+
+
+def _told(receipt: bytes | None) -> document.Document | None:
+    """What a document tells; None for one of later days."""
+    try:
+        return document.parse_any(receipt) if receipt is not None else None
+    except document.DocumentError:
+        return None
+
+
+def _sale_id(db: Reader, told: document.Document | None) -> str | None:
+    """The cash program's id in a document. None where a document of ours has it already."""
+    match told:
+        case document.SaleDocument(receipt=receipt):
+            sale_id = receipt.id
+        case document.ReturnDocument(return_id=return_id):
+            sale_id = return_id
+        case _:
+            return None
+    return sale_id if db.sale_entry(sale_id) is None else None
+
+
+def _remember_lots(db: LedgerDb, entry: Entry, told: document.Document | None) -> None:
+    """Terms of the lots that an entry moved, for whoever takes it back: rows of 0 points."""
+    if entry.account is None:
+        return
+    terms = {posting.lot: posting.terms for posting in entry.postings if posting.terms}
+    if isinstance(told, document.SaleDocument) and told.customer is not None:
+        for lot in told.customer.lots:
+            if lot.active_from is not None:
+                terms.setdefault(lot.id, LotTerms(lot.active_from, lot.expires_at, RULE_UNKNOWN))
+    owner = db.owner(entry.account)
+    for name in {posting.lot for posting in entry.postings} & terms.keys():
+        lot_terms = terms[name]
+        db.execute(
+            "INSERT OR IGNORE INTO parcel VALUES (?, ?, 0, ?, ?, ?)",
+            (owner, name, lot_terms.active_from, lot_terms.expires_at, lot_terms.rule),
+        )

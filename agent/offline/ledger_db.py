@@ -48,8 +48,8 @@ BATCH_BYTES = 4 * 1024 * 1024  # of entries and receipts: a quarter of what a me
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
 ENROLLED_ALREADY = N_("this till is enrolled already; a new till needs an empty state directory")
 RESTORING = N_(
-    "this till was restored from a backup and the centre has not heard of it; connect it once, until then"
-    " sell without cards"
+    "this till was restored from a backup, and the centre has not heard of it yet: connect it once"
+    " (kopilka-agent sync now); until then the cash program sells without us"
 )
 _encode = msgspec.msgpack.Encoder().encode
 _decode_offer = msgspec.msgpack.Decoder(Offer).decode
@@ -65,6 +65,13 @@ class LedgerFault(Exception):  # noqa: N818 - "fault" is the house's word for it
 
 class DiskFull(LedgerFault):
     """No room on the disk: the transaction was rolled back as a whole."""
+
+
+class Restoring(LedgerFault):
+    """The file came from a backup: nothing is written before the centre has opened the till's next life."""
+
+    def __init__(self) -> None:
+        super().__init__(RESTORING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -497,7 +504,7 @@ class LedgerDb(Reader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _Lock(path.with_suffix(".lock"))
+        self._lock = Lock(path.with_suffix(".lock"))
         try:
             super().__init__(files.open_writer(path, "ledger"))
         except BaseException:
@@ -590,7 +597,7 @@ class LedgerDb(Reader):
         """Append one entry with its document. Inside a transaction; parcels are moved by the caller."""
         uplink = self.uplink()
         if uplink.restore_id is not None:
-            raise LedgerFault(RESTORING)
+            raise Restoring
         epoch = uplink.epoch
         last, head = self.head(epoch, till)
         entry, document = build(Place(till, epoch, last + 1))
@@ -812,7 +819,7 @@ def _parse_offer(body: bytes) -> Offer:
         raise LedgerFault(N_("a hold on this disk cannot be read: {why}", why=error)) from error
 
 
-class _Lock:
+class Lock:
     """A lock file: two agents on one ledger would be two writers."""
 
     def __init__(self, path: Path) -> None:
