@@ -73,7 +73,7 @@ def write(state: StateDir, target: Path, now_s: int, *, replace: bool) -> Conten
         files.copy(state.ledger, scratch.ledger)
         contents = look_at(scratch.ledger)
         with closing(Reader.open(scratch.ledger)) as reader:
-            if reader.uplink().restore_id is not None:
+            if reader.uplink().restoring:
                 raise LedgerFault(RESTORING)  # its successor in the centre's books is not known yet
         shutil.copyfile(state.till_key_file, scratch.till_key_file)
         shutil.copyfile(state.chain_key_file, scratch.chain_key_file)
@@ -112,7 +112,7 @@ def restore_in_place(state: StateDir, now_s: int, restore_id: str) -> Restored:
     """The disk went back as it stands: the till as it is asks for its next life."""
     with closing(LedgerDb(state.ledger)) as db:
         contents = look_at(state.ledger)
-        if db.uplink().restore_id is not None:
+        if db.uplink().restoring:
             return Restored(contents, None)
         aside = state.new_aside(now_s)
         files.copy(state.ledger, aside / state.ledger.name)
@@ -171,7 +171,7 @@ def _is_done(state: StateDir, contents: Contents, source: Path) -> bool:
                 now=uplink.epoch,
             )
         )
-    return uplink.restore_id is not None and (uplink.epoch, head) == (contents.epoch, contents.head)
+    return uplink.restoring and (uplink.epoch, head) == (contents.epoch, contents.head)
 
 
 # ------------------------------------------------------------------------------ the file

@@ -104,26 +104,9 @@ def status(config_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
         return
-    lang = language()
-    online = N_("on line") if report["link"]["state"] == "online" else N_("no link")
-    click.echo(
-        say(
-            N_(
-                "till {till}, store {store}: {link}; entries to send: {pending}; rulebook {seq}",
-                till=report["till"],
-                store=report["store"],
-                link=online,
-                pending=report["pending"],
-                seq=report["rulebook_seq"],
-            )
-        )
-    )
-    for device in report["devices"]:
-        click.echo(
-            f"  {device['name']}: {device['state']}" + (f": {device['hint'][lang]}" if device["hint"] else "")
-        )
-    for trouble in report["troubles"]:
-        click.echo(f"  ! {trouble[lang]}")
+    from agent.status_view import table
+
+    click.echo(table(report, language()))
 
 
 @main.group()

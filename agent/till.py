@@ -276,7 +276,7 @@ class Till:
         """What there is to send; what this till should not keep is given back first."""
         in_force, now_s, adopt = self._counter.in_force, self._clock.now_s(), ask.adopt
         uplink = self._ledger.uplink()
-        if in_force is not None and uplink.restore_id is None:
+        if in_force is not None and not uplink.restoring:
             shop_now = wall_clock(in_force.local(now_s))
             heard.tidy(
                 self._ledger,
@@ -325,6 +325,8 @@ class Till:
                     down=effect.down,
                     down_signature=effect.down_signature,
                     epochs=effect.epochs,
+                    quarantined=effect.quarantined,
+                    ended=effect.ended,
                 )
                 moved = heard.synced(self._ledger, till, answer, now_s)
                 self._clock.heard(effect.server_ms // 1000)

@@ -42,6 +42,8 @@ class Answer:
     down: tuple[DownItem, ...]
     down_signature: bytes
     epochs: Mapping[int, int] | None = None  # a restored centre: epoch -> next seq that it has
+    quarantined: int = 0
+    ended: bool = False
 
 
 def synced(db: LedgerDb, till: str, answer: Answer, now_s: int) -> int:
@@ -67,8 +69,17 @@ def synced(db: LedgerDb, till: str, answer: Answer, now_s: int) -> int:
             acked, durable = max(acked, before.acked_seq), max(durable, before.durable_seq)
         db.execute(
             "UPDATE uplink SET timeline = ?, session = ?, acked_seq = ?, durable_seq = ?,"
-            " server_ms = max(server_ms, ?), synced_s = ?, retry_attempt = 0",
-            (answer.timeline, answer.session, acked, durable, answer.server_ms, now_s),
+            " server_ms = max(server_ms, ?), synced_s = ?, retry_attempt = 0, quarantined = ?, ended = ?",
+            (
+                answer.timeline,
+                answer.session,
+                acked,
+                durable,
+                answer.server_ms,
+                now_s,
+                answer.quarantined,
+                answer.ended and answer.epoch == before.epoch,
+            ),
         )
         return _apply_all(db, till, answer.timeline, answer.down, answer.down_signature, now_s)
 
@@ -292,7 +303,7 @@ def begin_life(db: LedgerDb, till: str, reply: wire.RestoreReply) -> None:
         )
         db.execute(
             "UPDATE uplink SET epoch = ?, timeline = ?, session = ?, acked_seq = 0, durable_seq = 0,"
-            " server_ms = max(server_ms, ?), restore_id = NULL",
+            " server_ms = max(server_ms, ?), restore_id = NULL, ended = 0",
             (reply.epoch, reply.timeline, reply.session, reply.server_ms),
         )
         for bucket, (gseq, h) in reply.down.items():

@@ -99,6 +99,13 @@ class Uplink:
     synced_s: int | None
     retry_attempt: int
     restore_id: str | None = None  # restored from a backup, and the centre has not heard of it yet
+    quarantined: int = 0  # entries of ours that wait for a person's decision, as the centre said last
+    ended: bool = False  # the centre has ended this life: closed by the office, or another disk is the till
+
+    @property
+    def restoring(self) -> bool:
+        """Must the centre hear of a restore first?"""
+        return self.restore_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +212,7 @@ class Reader:
         """Where the till stands with the centre. Raises LedgerFault before enrolment."""
         row = self._db.execute(
             "SELECT epoch, timeline, session, acked_seq, durable_seq, server_ms, synced_s, retry_attempt,"
-            " restore_id FROM uplink"
+            " restore_id, quarantined, ended FROM uplink"
         ).fetchone()
         if row is None:
             raise LedgerFault(NOT_ENROLLED)
@@ -230,9 +237,9 @@ class Reader:
     def pending(self) -> tuple[int, int | None]:
         """How many entries the centre has not yet committed, and the oldest one's time (UTC seconds)."""
         row = self._db.execute(
-            "SELECT count(*), min(at_s) FROM entry JOIN uplink LEFT JOIN past_epoch USING (epoch)"
-            " WHERE entry.seq > CASE WHEN entry.epoch = uplink.epoch THEN uplink.acked_seq"
-            " ELSE past_epoch.acked_seq END"
+            "SELECT count(*), min(at_s) FROM (SELECT epoch, acked_seq FROM uplink"
+            " UNION ALL SELECT epoch, acked_seq FROM past_epoch) life"
+            " JOIN entry ON entry.epoch = life.epoch AND entry.seq > life.acked_seq"
         ).fetchone()
         return (row[0], row[1])
 
@@ -333,9 +340,24 @@ class Reader:
         return Parcel(*row) if row else None
 
     def parcel_points(self) -> int:
-        """All points this till holds (hundredths): what its owner risks if it is lost."""
-        (points,) = self._db.execute("SELECT coalesce(sum(points), 0) FROM parcel").fetchone()
-        return int(points)
+        """All points this till holds (hundredths)."""
+        return self.parcel_sum()[0]
+
+    def parcel_sum(self) -> tuple[int, int]:
+        """All points this till holds (hundredths), and of how many accounts."""
+        row = self._db.execute(
+            "SELECT coalesce(sum(points), 0), count(DISTINCT account) FROM parcel WHERE points > 0"
+        ).fetchone()
+        return (row[0], row[1])
+
+    def served_since(self, since_s: int) -> int:
+        """How many accounts were served here after `since_s` (UTC seconds)."""
+        row = self._db.execute("SELECT count(*) FROM standing WHERE touched_s > ?", (since_s,)).fetchone()
+        return int(row[0])
+
+    def was_restored(self) -> bool:
+        """Has this till's log lives that ended?"""
+        return self._db.execute("SELECT 1 FROM past_epoch").fetchone() is not None
 
     def hold(self, sale_id: str) -> Hold | None:
         """The saved quote of a sale, if it spends something and is still open."""
@@ -469,7 +491,7 @@ class Reader:
             if digest != _parse_entry(body).document_sha256:
                 raise LedgerFault(N_("the receipt of entry {id} is not the one that was sold", id=ident))
         uplink = self.uplink()
-        if uplink.restore_id is not None:
+        if uplink.restoring:
             return count  # what the backup lacks comes back from the centre
         newest = max(self.head(uplink.epoch, till)[0], self._chain_start(till, uplink.epoch)[0])
         if newest < uplink.acked_seq:
@@ -596,7 +618,7 @@ class LedgerDb(Reader):
     ) -> Written:
         """Append one entry with its document. Inside a transaction; parcels are moved by the caller."""
         uplink = self.uplink()
-        if uplink.restore_id is not None:
+        if uplink.restoring:
             raise Restoring
         epoch = uplink.epoch
         last, head = self.head(epoch, till)

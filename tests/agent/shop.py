@@ -127,12 +127,19 @@ class Shop:
     """One till, its files in a directory, and verbs for what happens to it."""
 
     def __init__(
-        self, directory: Path, *, columns: int | None = 48, rulebook: Any = RULEBOOK, name: str = TILL
+        self,
+        directory: Path,
+        *,
+        columns: int | None = 48,
+        rulebook: Any = RULEBOOK,
+        settings: dict[str, Any] | None = None,
+        name: str = TILL,
     ) -> None:
         self.directory = directory
         self.name = name
         self.columns = columns
         self.rulebook = rulebook
+        self.settings = SETTINGS | (settings or {})
         self.wall_s = OPENED_S
         self.clock_ms = 0
         self.down: list[DownItem] = []
@@ -153,7 +160,7 @@ class Shop:
             chain_key=CHAIN_KEY,
             ledger_db=self.ledger,
             members=self.members,
-            in_force=in_force(self.rulebook) if self.rulebook else None,
+            in_force=in_force(self.rulebook, self.settings) if self.rulebook else None,
             inbox=Inbox(),
             outside=self.outside,
             wall_s=lambda: self.wall_s,
@@ -303,9 +310,9 @@ def enrolment(till: str = TILL) -> EnrollReply:
     )
 
 
-def in_force(rulebook: Any = RULEBOOK) -> engine.InForce:
+def in_force(rulebook: Any = RULEBOOK, settings: Any = SETTINGS) -> engine.InForce:
     return engine.build(
-        msgspec.json.encode(SETTINGS),
+        msgspec.json.encode(settings),
         msgspec.json.encode(rulebook),
         msgspec.json.encode(CATALOG),
         versions={"settings.S1": 1, "rulebook.all": 4, "catalog.all": 3},

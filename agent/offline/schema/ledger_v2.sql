@@ -4,6 +4,11 @@
 -- A restore from a backup that the centre has not heard of yet: until then nothing is written.
 ALTER TABLE uplink ADD COLUMN restore_id TEXT;
 
+-- What the centre said last: entries of ours that wait for a person's decision; and whether it has
+-- ended this life of the till.
+ALTER TABLE uplink ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE uplink ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+
 -- How far the centre has this till's lives that have ended. What is missing there is still sent.
 CREATE TABLE past_epoch (
     epoch           INTEGER PRIMARY KEY,
