@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from agent.demo.cash_program import CashProgram
-from agent.demo.stage import Office, TillBox, wait_for
+from agent.demo.stage import Office, StageError, TillBox, wait_for
 
 CARD = "2000000000015"
+RESUME = "[lives.resume(life) for life in lives.TillLife.objects.all()]"
 GOODS = {"4600000000039": (50_000, 1_000)}  # bread for a feast
 
 
@@ -67,7 +68,8 @@ def agree(till: TillBox, tmp_path: Path) -> None:
     central = tmp_path / "office" / "central.sqlite3"
     assert till.command("ledger", "verify")["ok"]
     assert entries(till.state / "ledger.db") == entries(central, "inbox")
-    assert shares(tmp_path).get("T1", 0) == till.command("status")["parcel_points"]
+    status = till.command("status")
+    assert shares(tmp_path).get(f"T1~{status['epoch']}", 0) == status["parcel_points"]
 
 
 @pytest.mark.parametrize("all_of_it", [False, True], ids=["the ledger", "everything"])
@@ -104,14 +106,14 @@ def test_a_till_comes_back_from_last_nights_backup(
     agree(till, tmp_path)
     suspended = shares(tmp_path)
     assert suspended["T1~1"] > 0
-    assert suspended.get("T1", 0) == 0
+    assert "T1~2" not in suspended
 
     cash = CashProgram(till.state)
     with closing(cash.http):
         taken_back = cash.void("r2", "ошибка кассира")  # a sale of the lost disk, by its own number
         assert taken_back["entry"] == "T1-2-1"
         assert cash.quote("r5", GOODS, card=CARD)["quote"]["redeemed"] == 0
-    tell_the_office(tmp_path, "[lives.resume(life) for life in lives.TillLife.objects.all()]")
+    tell_the_office(tmp_path, RESUME)
     sell(till, "r5")
     till.command("sync", "now")
     wait_for("points to come again", lambda: till.command("sync", "now") and till_points(till) > 0)
@@ -143,3 +145,82 @@ def sells_without_us_until_the_centre_has_heard(till: TillBox) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "restoring")
         assert "kopilka-agent sync now" in answer.json()["error"]["ru"]
         assert cash.void("r9", "без нас")["entry"] is None
+
+
+def test_a_disk_that_went_back_in_time(office: Office, till: TillBox, tmp_path: Path) -> None:
+    """A virtual machine's snapshot was rolled back: to the centre a clone; the status names the remedy."""
+    sell(till, "r1")
+    till.command("sync", "now")
+    till.switch_off()
+    snapshot = tmp_path / "snapshot"
+    shutil.copytree(till.state, snapshot)
+    till.start()
+    sell(till, "r2", redeem="max")
+    for _ in range(2):
+        till.command("sync", "now")
+    till.switch_off()
+    shutil.rmtree(till.state)
+    shutil.copytree(snapshot, till.state)
+    till.start()
+    with pytest.raises(StageError):
+        till.command("sync", "now")
+    status = till.command("status")
+    assert status["link"]["word"] == "FORK"
+    assert "kopilka-agent restore --in-place" in str(status["troubles"])
+
+    with pytest.raises(StageError, match="другой агент"):
+        till.command("restore", "--in-place")  # while it runs
+    till.switch_off()
+    assert till.command("restore", "--in-place")["till"] == "T1"
+    till.start()
+    till.command("sync", "now")
+    wait_for("the till's second life", lambda: till.command("sync", "now") and has_begun(till, 2))
+    agree(till, tmp_path)
+    assert till.command("status")["troubles"] == []
+    sell(till, "r3")
+    till.command("sync", "now")
+    agree(till, tmp_path)
+
+
+def has_begun(till: TillBox, epoch: int) -> bool:
+    status = till.command("status")
+    return bool(status["epoch"] == epoch and not status["restoring"])
+
+
+def test_a_new_disk_for_an_old_till(office: Office, till: TillBox, tmp_path: Path) -> None:
+    """No backup: the office closes the till and gives a new code; the old name goes on, in a new life."""
+    sell(till, "r1", redeem="max")
+    till.command("sync", "now")
+    lose_the_disk(till, all_of_it=True)
+    tell_the_office(tmp_path, "lives.close('T1')")
+    code = office.command("till", "add", "S1", "--id", "T1")["code"]
+    till.command("enroll", "--server", office.url, "--code", code)
+    till.start()
+    till.command("sync", "now")
+    status = till.command("status")
+    assert (status["epoch"], status["parcel_points"], status["troubles"]) == (2, 0, [])
+    tell_the_office(tmp_path, RESUME)
+    sell(till, "r2")
+    wait_for("points to come again", lambda: till.command("sync", "now") and till_points(till) > 0)
+    assert sell(till, "r3", redeem="max")["redeemed"] > 0
+    till.command("sync", "now")
+    status = till.command("status")
+    assert (status["pending"], status["troubles"]) == (0, [])
+    assert shares(tmp_path)["T1~2"] == status["parcel_points"]
+    assert entries(till.state / "ledger.db") == [
+        row for row in entries(tmp_path / "office" / "central.sqlite3", "inbox") if row[0] == 2
+    ]
+
+
+def test_a_till_that_was_closed_is_told_so(office: Office, till: TillBox, tmp_path: Path) -> None:
+    sell(till, "r1")
+    till.command("sync", "now")
+    tell_the_office(tmp_path, "lives.close('T1')")
+    sell(till, "r2")  # it happened, whatever the office thinks
+    till.command("sync", "now")
+    status = till.command("status")
+    assert (status["ended"], status["quarantined"]) == (True, 1)
+    assert [trouble["code"] for trouble in status["troubles"]] == ["ended"]
+    shown = till.say("status")
+    assert "отложено" in shown
+    assert "новый код" in shown
