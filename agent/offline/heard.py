@@ -177,8 +177,8 @@ def _carry_out(db: LedgerDb, till: str, why: Entry, effects: list[law.Effect], n
             case law.Put(account, lot, points, terms):
                 db.put(db.owner(account), lot, points, terms, why=why.id)
                 db.touch(db.owner(account), now_s)
-            case law.Write(kind, account, postings, ref):
-                db.write_moving(till, kind, account, postings, ref=ref, now_s=now_s)
+            case law.Write(kind, account, postings, ref, flags):
+                db.write_moving(till, kind, account, postings, ref=ref, flags=flags, now_s=now_s)
             case law.Rename(old, new):
                 _rename(db, old, new)
 
@@ -222,7 +222,9 @@ def tidy(db: LedgerDb, till: str, shop_now: str, now_s: int, *, online: bool, bu
         with db.transaction():
             for effect in effects:
                 if isinstance(effect, law.Write):
-                    db.write_moving(till, effect.kind, effect.account, effect.postings, now_s=now_s)
+                    db.write_moving(
+                        till, effect.kind, effect.account, effect.postings, flags=effect.flags, now_s=now_s
+                    )
     return len(effects)
 
 

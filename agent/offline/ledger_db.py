@@ -480,7 +480,7 @@ class Reader:
         for epoch, seq, body, h, document in rows:
             if epoch != epoch_now:
                 epoch_now = epoch
-                last, head = self._chain_start(till, epoch)
+                last, head = self.chain_start(till, epoch)
             ident = f"{till}-{epoch}-{seq}"
             if seq != last + 1:
                 raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{epoch}-{last + 1}"))
@@ -493,12 +493,12 @@ class Reader:
         uplink = self.uplink()
         if uplink.restoring:
             return count  # what the backup lacks comes back from the centre
-        newest = max(self.head(uplink.epoch, till)[0], self._chain_start(till, uplink.epoch)[0])
+        newest = max(self.head(uplink.epoch, till)[0], self.chain_start(till, uplink.epoch)[0])
         if newest < uplink.acked_seq:
             raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{uplink.epoch}-{newest + 1}"))
         return count
 
-    def _chain_start(self, till: str, epoch: int) -> tuple[int, bytes]:
+    def chain_start(self, till: str, epoch: int) -> tuple[int, bytes]:
         """(seq, hash) after which the entries of an epoch lie here: 0, or the end of what was pruned."""
         row = self._db.execute(
             "SELECT to_seq, h FROM pruned WHERE epoch = ? ORDER BY to_seq DESC LIMIT 1", (epoch,)
@@ -786,13 +786,14 @@ class LedgerDb(Reader):
         now_s: int,
         ref: str | None = None,
         document: bytes | None = None,
+        flags: tuple[str, ...] = (),
     ) -> Written:
         """Write an entry that is about no sale (RELEASE, HANDOVER). Inside a transaction."""
         digest = hashlib.sha256(document).digest() if document is not None else None
 
         def build(place: Place) -> tuple[Entry, bytes | None]:
             return (
-                Entry(place.till, place.epoch, place.seq, now_s, kind, account, postings, digest, ref),
+                Entry(place.till, place.epoch, place.seq, now_s, kind, account, postings, digest, ref, flags),
                 document,
             )
 
