@@ -63,7 +63,7 @@ from agent.inbox import (
     SyncAsked,
     VoidSale,
 )
-from agent.offline import heard
+from agent.offline import heard, pruning
 from agent.offline.engine import InForce, wall_clock
 from agent.offline.heard import Answer
 from agent.offline.ledger_db import RESTORING, DiskFull, Identity, LedgerDb, LedgerFault, Restoring
@@ -333,6 +333,7 @@ class Till:
                 self._health.synced(effect.server_ms, self._clock.wall_s())
                 ask.reply.set_result(moved)
                 self._supplied()
+                pruning.step(self._ledger, effect.server_ms // 1000)
 
     def _claimed(self, event: Claimed) -> None:
         """The centre answered to a claim; its points are this till's, whatever becomes of the sale."""

@@ -59,10 +59,15 @@ def synced(db: LedgerDb, till: str, answer: Answer, now_s: int) -> int:
         acked, durable = answer.next_seq - 1, answer.durable_seq
         if new_life:  # the centre was restored: what it has is what it says, and no more
             for epoch, next_seq in (answer.epochs or {}).items():
-                db.execute("UPDATE past_epoch SET acked_seq = ? WHERE epoch = ?", (next_seq - 1, epoch))
+                db.execute(
+                    "UPDATE past_epoch SET acked_seq = ?, durable_after = ? WHERE epoch = ?",
+                    (next_seq - 1, acked + 1, epoch),
+                )
         if answer.epoch != before.epoch:
+            # What the centre takes of the present life from now on, it has after this.
             db.execute(
-                "UPDATE past_epoch SET acked_seq = max(acked_seq, ?) WHERE epoch = ?", (acked, answer.epoch)
+                "UPDATE past_epoch SET acked_seq = max(acked_seq, ?), durable_after = ? WHERE epoch = ?",
+                (acked, before.acked_seq + 1, answer.epoch),
             )
             acked, durable = before.acked_seq, before.durable_seq
         elif not new_life:
@@ -125,7 +130,8 @@ def _apply_all(
         if reply is None:
             statement = wire.down_signing_bytes(till, timeline, down)
             reply = db.execute(
-                "INSERT INTO down_reply (statement, signature) VALUES (?, ?)", (statement, signature)
+                "INSERT INTO down_reply (timeline, statement, signature) VALUES (?, ?, ?)",
+                (timeline, statement, signature),
             ).lastrowid
         db.execute(
             "INSERT INTO downlink VALUES (?, ?, ?, ?, ?, ?)",
@@ -300,8 +306,13 @@ def begin_life(db: LedgerDb, till: str, reply: wire.RestoreReply) -> None:
     """The centre has opened the till's next life."""
     with db.transaction():
         old = db.uplink()
+        # Whatever the centre takes of the next life it takes after it had all this of the lives before.
         db.execute(
-            "INSERT OR REPLACE INTO past_epoch VALUES (?, ?, ?)", (old.epoch, reply.log_to, reply.log_to)
+            "UPDATE past_epoch SET durable_after = CASE WHEN durable_after <= ? THEN 0 ELSE 1 END",
+            (old.durable_seq,),
+        )
+        db.execute(
+            "INSERT OR REPLACE INTO past_epoch VALUES (?, ?, ?, 1)", (old.epoch, reply.log_to, reply.log_to)
         )
         db.execute(
             "UPDATE uplink SET epoch = ?, timeline = ?, session = ?, acked_seq = 0, durable_seq = 0,"

@@ -229,7 +229,11 @@ class Reader:
         """The chain's hash after entry `seq`."""
         if seq == 0:
             return ledger.genesis(till, epoch)
-        row = self._db.execute("SELECT h FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)).fetchone()
+        row = self._db.execute(
+            "SELECT h FROM entry WHERE epoch = ? AND seq = ?"
+            " UNION ALL SELECT h FROM pruned WHERE epoch = ? AND to_seq = ?",
+            (epoch, seq, epoch, seq),
+        ).fetchone()
         if row is None:
             raise LedgerFault(N_("entry {id} is not in this ledger", id=f"{till}-{epoch}-{seq}"))
         return bytes(row[0])
@@ -301,7 +305,8 @@ class Reader:
     def down_stopped(self) -> str | None:
         """The kind of message that stopped a downlink, if one did: the agent must be updated."""
         row = self._db.execute(
-            "SELECT stopped_by FROM down_cursor WHERE stopped_by IS NOT NULL LIMIT 1"
+            "SELECT stopped_by FROM down_cursor JOIN uplink USING (timeline)"
+            " WHERE stopped_by IS NOT NULL LIMIT 1"
         ).fetchone()
         return row[0] if row else None
 
@@ -412,6 +417,11 @@ class Reader:
             " (SELECT 1 FROM pruned p WHERE p.epoch = n.epoch AND p.to_seq >= n.seq)"
         ).fetchall()
         return frozenset((seq, version) for seq, version in rows)
+
+    def was_pruned(self, sale_id: str) -> bool:
+        """Was this a sale of ours, long ago (offline/pruning.py)?"""
+        row = self._db.execute("SELECT 1 FROM pruned_sale WHERE sale_id = ?", (sale_id,)).fetchone()
+        return row is not None
 
     def corrected(self, entry_id: str) -> bool:
         """Is there an entry that takes this one back?"""

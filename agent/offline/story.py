@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agent.offline.ledger_db import NOT_ENROLLED, LedgerFault, Reader
+from agent.offline.pruning import pruned
 from loyalty import document, ledger
 from loyalty.document import Document, DocumentError
 from loyalty.ledger import Entry, LedgerError, LotTerms
@@ -263,6 +264,8 @@ def of_sale(reader: Reader, sale_id: str) -> Story:
         here = tuple(lot for lot in known if lot.id in lots)
         return Story(account, lots=here, entries=(sold, *after), sale_id=sale_id)
     hold = reader.hold(sale_id)
+    if hold is None and reader.was_pruned(sale_id):
+        raise LedgerFault(pruned(sale_id))
     if hold is None:
         raise LedgerFault(N_("the till does not know sale {id}", id=sale_id))
     account = hold.offer.customer.account if hold.offer.customer else None

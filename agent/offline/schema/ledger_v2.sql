@@ -13,8 +13,16 @@ ALTER TABLE uplink ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE past_epoch (
     epoch           INTEGER PRIMARY KEY,
     acked_seq       INTEGER NOT NULL,
-    log_to          INTEGER NOT NULL        -- the centre had entries up to here when the life ended
+    log_to          INTEGER NOT NULL,       -- the centre had entries up to here when the life ended
+    durable_after   INTEGER NOT NULL        -- once this entry of the present life is durable, these are; 0 = are
 ) STRICT;
+
+-- Sales that were pruned, for a year: a void that comes as late is refused in words.
+CREATE TABLE pruned_sale (
+    sale_id         TEXT PRIMARY KEY,
+    at_s            INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pruned_sale_at ON pruned_sale (at_s);
 
 -- What the centre told us, by its life: each begins its downlinks anew.
 ALTER TABLE downlink RENAME TO downlink_v1;
@@ -33,7 +41,9 @@ INSERT INTO downlink SELECT uplink.timeline, bucket, gseq, body, h, NULL FROM do
 DROP TABLE downlink_v1;
 CREATE TRIGGER downlink_is_never_edited BEFORE UPDATE ON downlink
 BEGIN SELECT RAISE(ABORT, 'what the centre granted is never edited'); END;
+-- A centre that has begun another life has heard all that it could of the one before.
 CREATE TRIGGER downlink_is_never_deleted BEFORE DELETE ON downlink
+WHEN OLD.timeline >= (SELECT timeline FROM uplink)
 BEGIN SELECT RAISE(ABORT, 'what the centre granted is never deleted'); END;
 
 ALTER TABLE down_cursor RENAME TO down_cursor_v1;
@@ -51,6 +61,7 @@ DROP TABLE down_cursor_v1;
 -- The centre's signature under the messages of one reply: shown to a centre that has forgotten them.
 CREATE TABLE down_reply (
     id              INTEGER PRIMARY KEY,
+    timeline        INTEGER NOT NULL,
     statement       BLOB NOT NULL,          -- loyalty.wire.down_signing_bytes
     signature       BLOB NOT NULL
 ) STRICT;
