@@ -33,7 +33,7 @@ from typing import IO
 from agent.offline import files, heard
 from agent.offline.files import FileError
 from agent.offline.ledger_db import NOT_ENROLLED, RESTORING, LedgerDb, LedgerFault, Lock, Reader
-from agent.state import StateDir, sync_directory
+from agent.state import StateDir, sync_directory, sync_file
 from loyalty.texts import N_
 
 FORMAT = 1
@@ -101,10 +101,7 @@ def restore(state: StateDir, source: Path, now_s: int, restore_id: str) -> Resto
             heard.begin_restore(db, restore_id)
         # Closed, it is one file again. From here on the state is laid aside and ours is put in its place.
         aside = state.lay_aside(now_s)
-        for file in (scratch.till_key_file, scratch.chain_key_file, scratch.ledger):
-            _sync_file(file)
-            file.replace(state.path / file.name)
-        sync_directory(state.path)
+        state.take(scratch)
     return Restored(contents, aside)
 
 
@@ -116,7 +113,7 @@ def restore_in_place(state: StateDir, now_s: int, restore_id: str) -> Restored:
             return Restored(contents, None)
         aside = state.new_aside(now_s)
         files.copy(state.ledger, aside / state.ledger.name)
-        _sync_file(aside / state.ledger.name)
+        sync_file(aside / state.ledger.name)
         heard.begin_restore(db, restore_id)
     return Restored(contents, aside)
 
@@ -232,13 +229,8 @@ def _scratch(beside: Path) -> Iterator[StateDir]:
     """A directory for its owner only, on the disk where its files shall lie; gone afterwards."""
     if not beside.is_dir():
         raise FileError(N_("there is no directory {path}", path=beside))
-    with tempfile.TemporaryDirectory(prefix=".kopilka-", dir=beside) as name:
-        yield StateDir(Path(name))
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    scratch = Path(tempfile.mkdtemp(prefix=".kopilka-", dir=beside))
     try:
-        os.fsync(descriptor)
+        yield StateDir(scratch)
     finally:
-        os.close(descriptor)
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -10,6 +10,7 @@ import json
 import logging
 import sqlite3
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,11 @@ def run(config_path: Path) -> None:
 @config_option
 @click.option("--server", required=True, help="The centre's address, such as https://loyalty.example.")
 @click.option("--code", required=True, help="The one-time code of `kopilka-central till add`.")
+@click.option("--anew", is_flag=True, help="This box was a till before: lay that state aside.")
 @json_option
-def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
+def enroll(config_path: Path, server: str, code: str, anew: bool, as_json: bool) -> None:
     """Make this box a till by a one-time code."""
-    from agent.enrol import enrol
+    from agent.enrol import enrol, enrol_anew
     from agent.offline.files import FileError
     from agent.offline.ledger_db import LedgerFault
     from agent.state import StateDir
@@ -77,8 +79,12 @@ def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
     if not server.startswith(("https://", "http://")):
         raise click.BadParameter(say(N_("write it as https://loyalty.example")), param_hint="--server")
     config = load_config(config_path)
+    state, aside = StateDir(Path(config.state_dir)), None
     try:
-        identity = enrol(StateDir(Path(config.state_dir)), server, code)
+        if anew:
+            identity, aside = enrol_anew(state, server, code, int(time.time()))
+        else:
+            identity = enrol(state, server, code)
     except LinkError as error:
         fail(N_("the centre does not answer: {why}; check the address and the cable", why=error))
     except CentreRefusal as error:
@@ -89,10 +95,10 @@ def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
         fail(N_("{path} cannot be written ({why})", path=config.state_dir, why=error.strerror or error))
     if as_json:
         click.echo(json.dumps({"till": identity.till, "store": identity.store}))
-    else:
-        click.echo(
-            say(N_("this box is till {till} of store {store}", till=identity.till, store=identity.store))
-        )
+        return
+    click.echo(say(N_("this box is till {till} of store {store}", till=identity.till, store=identity.store)))
+    if aside is not None:
+        click.echo(say(N_("what lay here before is in {path}", path=aside)))
 
 
 @main.command()

@@ -39,21 +39,22 @@ FORK_REMEDY = N_(
     " restore --in-place"
 )
 FORK_RESTORED_REMEDY = N_(
-    "the centre refuses what this disk says it wrote. Keep it (kopilka-agent ledger export FILE, for the"
-    " office), ask the office for a new code for this till, and enrol it in an empty state directory"
+    "the centre refuses what this disk says it wrote. Keep it for the office (kopilka-agent ledger export"
+    " FILE), ask the office for a new code for this till, stop the agent and run: kopilka-agent enroll --anew"
 )
 EPOCH_REMEDY = N_(
     "the centre is in a later life of this till than this disk: another disk took its place, or the backup"
-    " is too old. Ask the office for a new code for this till, and enrol it in an empty state directory"
+    " is too old. Ask the office for a new code for this till, stop the agent and run: kopilka-agent enroll"
+    " --anew"
 )
 KEY_REMEDY = N_(
     "the centre does not know this till, or not by this disk's key: it was closed, or enrolled on another"
-    " disk. Ask the office for a new code for this till, and enrol it in an empty state directory"
+    " disk. Ask the office for a new code for this till, stop the agent and run: kopilka-agent enroll --anew"
 )
 ENDED_REMEDY = N_(
     "the office has closed this till, or another disk took its place: what is sold here is kept apart until"
-    " somebody decides, and points come no more. Ask the office for a new code for this till, and enrol it"
-    " in an empty state directory"
+    " somebody decides, and points come no more. Ask the office for a new code for this till, stop the agent"
+    " and run: kopilka-agent enroll --anew"
 )
 LATE_REMEDY = N_(
     "entries have waited for the centre for more than a day: they lie on this disk only. Restore the link,"

@@ -111,6 +111,16 @@ class StateDir:
                 return
         _write(self.port_file, str(port).encode(), 0o640)
 
+    def take(self, made: StateDir) -> None:
+        """Move in what was made aside: the keys and, last of all, the ledger."""
+        for file in (made.till_key_file, made.chain_key_file, made.ledger):
+            sync_file(file)
+            file.replace(self.path / file.name)
+        sync_directory(self.path)
+        for rest in made.path.iterdir():
+            rest.unlink()
+        made.path.rmdir()
+
     def new_aside(self, now_s: int) -> Path:
         """A new directory for what is laid aside, named after the time."""
         moment = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -151,10 +161,15 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     sync_directory(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """What is in a file is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(path: Path) -> None:
     """The names in a directory are on disk."""
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_file(path)

@@ -316,8 +316,8 @@ def begin_life(db: LedgerDb, till: str, reply: wire.RestoreReply) -> None:
         )
         db.execute(
             "UPDATE uplink SET epoch = ?, timeline = ?, session = ?, acked_seq = 0, durable_seq = 0,"
-            " server_ms = max(server_ms, ?), restore_id = NULL, ended = 0",
-            (reply.epoch, reply.timeline, reply.session, reply.server_ms),
+            " server_ms = max(server_ms, ?), restore_id = NULL, ended = 0, began_ms = ?",
+            (reply.epoch, reply.timeline, reply.session, reply.server_ms, reply.server_ms),
         )
         for bucket, (gseq, h) in reply.down.items():
             _set_cursor(db, reply.timeline, bucket, gseq, h)

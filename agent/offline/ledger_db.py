@@ -39,14 +39,16 @@ from loyalty.ledger import Entry, LedgerError, LotTerms, Posting
 from loyalty.protocol.till import Held
 from loyalty.sale import Offer
 from loyalty.texts import N_, Text
-from loyalty.wire import EnrollReply, down_genesis
+from loyalty.wire import EnrollReply, Member, down_genesis
 
 log = logging.getLogger(__name__)
 
 OFFER_VERSION = b"\x01"
 BATCH_BYTES = 4 * 1024 * 1024  # of entries and receipts: a quarter of what a message may be
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
-ENROLLED_ALREADY = N_("this till is enrolled already; a new till needs an empty state directory")
+ENROLLED_ALREADY = N_(
+    "this till is enrolled already; to make another of this box stop the agent and add --anew"
+)
 RESTORING = N_(
     "this till was restored from a backup, and the centre has not heard of it yet: connect it once"
     " (kopilka-agent sync now); until then the cash program sells without us"
@@ -101,6 +103,7 @@ class Uplink:
     restore_id: str | None = None  # restored from a backup, and the centre has not heard of it yet
     quarantined: int = 0  # entries of ours that wait for a person's decision, as the centre said last
     ended: bool = False  # the centre has ended this life: closed by the office, or another disk is the till
+    began_ms: int = 0  # when this life began, by the centre's clock
 
     @property
     def restoring(self) -> bool:
@@ -212,7 +215,7 @@ class Reader:
         """Where the till stands with the centre. Raises LedgerFault before enrolment."""
         row = self._db.execute(
             "SELECT epoch, timeline, session, acked_seq, durable_seq, server_ms, synced_s, retry_attempt,"
-            " restore_id, quarantined, ended FROM uplink"
+            " restore_id, quarantined, ended, began_ms FROM uplink"
         ).fetchone()
         if row is None:
             raise LedgerFault(NOT_ENROLLED)
@@ -441,6 +444,10 @@ class Reader:
             if ledger.is_balance(posting.account)
         )
 
+    def counted_seq(self, member: Member) -> int:
+        """The last entry of this till's present life that the centre's word of a member counts."""
+        return member.included_seq if member.as_of_ms >= self.uplink().began_ms else 0
+
     def standing(self, account: int) -> tuple[bool | None, int]:
         """Is the account at home here (None: never heard), and when was it served last (UTC seconds)?"""
         row = self._db.execute(
@@ -584,8 +591,9 @@ class LedgerDb(Reader):
                 (reply.till, reply.store, server_url, reply.reply_key, keys, reply.keyset_version),
             )
             self._db.execute(
-                "INSERT INTO uplink (one, epoch, timeline, session, server_ms) VALUES (1, ?, ?, ?, ?)",
-                (reply.epoch, reply.timeline, reply.session, reply.server_ms),
+                "INSERT INTO uplink (one, epoch, timeline, session, server_ms, began_ms)"
+                " VALUES (1, ?, ?, ?, ?, ?)",
+                (reply.epoch, reply.timeline, reply.session, reply.server_ms, reply.server_ms),
             )
             self._db.executemany(
                 "INSERT INTO down_cursor VALUES (?, ?, ?, ?, NULL)",

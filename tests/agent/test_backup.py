@@ -336,3 +336,13 @@ def test_a_lot_of_the_backup_is_still_known(restored: Shop) -> None:
     parcel = restored.ledger.parcel(1001, LOT)
     assert parcel is not None
     assert parcel.points == 0
+
+
+def test_what_the_centre_said_before_counts_nothing_of_the_next_life(restored: Shop) -> None:
+    """Else the first sales of the new life would be missing in a balance that is a minute old."""
+    restored.know()  # it counts entry 1: of the life that ends now
+    life = msgspec.structs.replace(second_life(log_to=1), server_ms=OPENED_S * 1000 + 1)
+    restored.till.handle(ApplyAsked(ApplyRestore(life)))
+    restored.commit("r5", restored.put("r5", card=CARD))
+    seen = restored.put("r6", card=CARD)["customer"]
+    assert seen["balance"] == 100_000 + 4_500

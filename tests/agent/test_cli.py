@@ -135,7 +135,7 @@ def test_a_till_is_not_enrolled_twice(box: Path) -> None:
     with closing(LedgerDb(box.parent / "till" / "ledger.db")) as book:
         book.enrol(enrolment(), "http://centre")
     says = failed(box, "enroll", "--server", "http://127.0.0.1:1", "--code", "X")
-    assert "needs an empty state directory" in says
+    assert "add --anew" in says
 
 
 def test_a_box_whose_agent_runs_is_not_enrolled(box: Path) -> None:

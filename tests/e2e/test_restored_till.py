@@ -223,4 +223,23 @@ def test_a_till_that_was_closed_is_told_so(office: Office, till: TillBox, tmp_pa
     assert [trouble["code"] for trouble in status["troubles"]] == ["ended"]
     shown = till.say("status")
     assert "отложено" in shown
-    assert "новый код" in shown
+    assert "kopilka-agent enroll --anew" in shown
+
+    code = office.command("till", "add", "S1", "--id", "T1")["code"]
+    anew = ("enroll", "--anew", "--server", office.url, "--code", code)
+    with pytest.raises(StageError, match="другой агент"):
+        till.command(*anew)  # while it runs
+    till.switch_off()
+    before = entries(till.state / "ledger.db")
+    assert till.command(*anew)["till"] == "T1"
+    till.start()
+    till.command("sync", "now")
+    sell(till, "r3")
+    till.command("sync", "now")
+    assert [trouble["code"] for trouble in till.command("status")["troubles"]] == ["quarantined"]
+    tell_the_office(tmp_path, "[lives.accept_late(life) for life in lives.TillLife.objects.all()]")
+    till.command("sync", "now")
+    status = till.command("status")
+    assert (status["epoch"], status["pending"], status["troubles"]) == (2, 0, [])
+    (aside,) = till.state.glob("before-*")
+    assert entries(aside / "ledger.db") == before

@@ -9,6 +9,10 @@ ALTER TABLE uplink ADD COLUMN restore_id TEXT;
 ALTER TABLE uplink ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE uplink ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
 
+-- When this life of the till began, by the centre's clock: what it said of members before that counts
+-- entries of another life.
+ALTER TABLE uplink ADD COLUMN began_ms INTEGER NOT NULL DEFAULT 0;
+
 -- How far the centre has this till's lives that have ended. What is missing there is still sent.
 CREATE TABLE past_epoch (
     epoch           INTEGER PRIMARY KEY,
