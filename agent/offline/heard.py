@@ -103,6 +103,7 @@ def _apply_all(
     db: LedgerDb, till: str, timeline: int, down: tuple[DownItem, ...], signature: bytes, now_s: int
 ) -> int:
     reply: int | None = None
+    epoch = db.uplink().epoch
     applied = 0
     stopped: set[int] = set()
     for item in down:
@@ -130,8 +131,8 @@ def _apply_all(
         if reply is None:
             statement = wire.down_signing_bytes(till, timeline, down)
             reply = db.execute(
-                "INSERT INTO down_reply (timeline, statement, signature) VALUES (?, ?, ?)",
-                (timeline, statement, signature),
+                "INSERT INTO down_reply (statement, signature, at_s, epoch, seq) VALUES (?, ?, ?, ?, ?)",
+                (statement, signature, now_s, epoch, db.head(epoch, till)[0]),
             ).lastrowid
         db.execute(
             "INSERT INTO downlink VALUES (?, ?, ?, ?, ?, ?)",

@@ -4,13 +4,16 @@ An entry goes with its document when it is durable at the centre AND older than 
 each life of the log, whose head stays, so the chain is walked from there. The newest entry of a life
 always stays: the next one is chained to it.
 
+What the centre said goes likewise: an echo (§5.11) is for a centre that has forgotten it, and what is on
+two disks is not forgotten.
+
 With an entry goes what only it could need: the answer to its commit, its print notes, and rows of lots of
-which nothing is left here and that no entry, and so no void or return, can bring back. What the centre
-said in an earlier life of its own goes too: an echo needs the present one's.
+which nothing is left here and that no entry, and so no void or return, can bring back.
 
 **Durable without a word.** The centre says `durable_seq` of the present life only. A copy of its database
 that holds an entry of this life holds everything that was there before it; so a life that has ended is
-durable when an entry is that the centre took later (`past_epoch.durable_after`).
+durable when an entry is that the centre took later (`past_epoch.durable_after`), and so is a message that
+was applied before such an entry was written (`down_reply`).
 
 **Little at a time.** One step is one transaction of a few hundred rows, on the till's thread after a
 sync; the file does not shrink, it stops growing. "Old" is by the centre's clock, for a box that is years
@@ -65,7 +68,7 @@ def step(db: LedgerDb, server_s: int) -> int:
     with db.transaction():
         if stretch is not None:
             _forget(db, stretch)
-        _forget_past_downlinks(db, uplink.timeline)
+        _forget_messages(db, uplink, old_s)
         db.execute(
             "DELETE FROM pruned_sale WHERE sale_id IN"
             " (SELECT sale_id FROM pruned_sale WHERE at_s < ? ORDER BY at_s LIMIT ?)",
@@ -121,6 +124,7 @@ def _forget(db: LedgerDb, stretch: _Stretch) -> None:
         " (SELECT sale_id FROM document WHERE epoch = ? AND seq > ? AND seq <= ?)",
         place,
     )
+    db.execute("DELETE FROM priced_by WHERE epoch = ? AND seq > ? AND seq <= ?", place)
     db.execute("DELETE FROM print_note WHERE epoch = ? AND seq > ? AND seq <= ?", place)
     db.execute("DELETE FROM document WHERE epoch = ? AND seq > ? AND seq <= ?", place)
     db.execute("DELETE FROM entry WHERE epoch = ? AND seq > ? AND seq <= ?", place)
@@ -148,14 +152,15 @@ def _forget_lots(db: LedgerDb, gone: Iterable[ledger.Entry]) -> None:
             db.execute("DELETE FROM standing WHERE account = ?", (owner,))
 
 
-def _forget_past_downlinks(db: LedgerDb, timeline: int) -> None:
-    db.execute(
-        "DELETE FROM downlink WHERE (timeline, bucket, gseq) IN"
-        " (SELECT timeline, bucket, gseq FROM downlink WHERE timeline < ? LIMIT ?)",
-        (timeline, ROWS_A_STEP),
-    )
-    db.execute(
-        "DELETE FROM down_reply WHERE timeline < ? AND id IN (SELECT id FROM down_reply ORDER BY id LIMIT ?)",
-        (timeline, ROWS_A_STEP),
-    )
-    db.execute("DELETE FROM down_cursor WHERE timeline < ?", (timeline,))
+def _forget_messages(db: LedgerDb, uplink: Uplink, old_s: int) -> None:
+    rows = db.execute("SELECT id, at_s, epoch, seq FROM down_reply ORDER BY id LIMIT ?", (ROWS_A_STEP,))
+    replies: list[int] = []
+    for reply, at_s, epoch, seq in rows:
+        durable = uplink.durable_seq > (seq if epoch == uplink.epoch else 0)
+        if not durable or at_s > old_s:
+            break  # replies were applied in this order
+        replies.append(reply)
+    if replies:
+        gone = json.dumps(replies)
+        db.execute("DELETE FROM down_reply WHERE id IN (SELECT value FROM json_each(?))", (gone,))
+        db.execute("DELETE FROM downlink WHERE reply IN (SELECT value FROM json_each(?))", (gone,))

@@ -196,17 +196,31 @@ def test_a_centre_that_was_restored_must_make_the_old_life_safe_again(shop: Shop
     assert [entry.id for entry, _ in shop.ledger.entries(9)] == ["T1-2-2", "T1-2-1", "T1-1-2"]
 
 
-def test_what_the_centre_said_in_an_earlier_life_goes_when_it_was_heard(shop: Shop) -> None:
+def test_what_the_centre_said_goes_when_it_cannot_be_forgotten_there(shop: Shop) -> None:
+    """A copy of the centre that holds a later entry of ours holds what it granted before that."""
     bucket = ledger.bucket(ACCOUNT)
-    assert (count(shop, "downlink"), count(shop, "down_reply")) == (1, 1)
+    sell(shop, "r0")
+    shop.grant(500)
+    sync(shop)  # T1-1-1 is safe, and so is the first grant; the second one came after it
+    assert count(shop, "downlink") == 2
     days_pass(shop)
     sync(shop)
-    assert len(heard.echo(shop.ledger, {})) == 1  # the present life may still have to be reminded
-    sync(shop, timeline=9)
-    for table in ("downlink", "down_reply", "down_cursor"):
-        assert count(shop, table) == 0
-    assert shop.ledger.down_head(bucket, "T1", 9)[0] == 0
-    assert shop.parcels() == {LOT: 60_000}
+    assert (count(shop, "downlink"), count(shop, "down_reply")) == (1, 1)
+    assert len(heard.echo(shop.ledger, 1, {})) == 1
+    sell(shop, "r1")
+    sync(shop, timeline=9)  # in whatever life of the centre
+    assert (count(shop, "downlink"), count(shop, "down_reply")) == (0, 0)
+    assert shop.ledger.down_head(bucket, "T1", 1)[0] == 2
+    assert shop.parcels() == {LOT: 60_500}
+
+
+def test_what_was_granted_lately_is_kept(shop: Shop) -> None:
+    sell(shop, "r0")
+    days_pass(shop, 89)
+    sync(shop)
+    assert count(shop, "downlink") == 1
+    with pytest.raises(LedgerFault, match="never deleted"), shop.ledger.transaction():
+        shop.ledger.execute("DELETE FROM downlink")
 
 
 def test_the_file_stops_growing(shop: Shop) -> None:

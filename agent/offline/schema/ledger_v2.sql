@@ -45,10 +45,6 @@ INSERT INTO downlink SELECT uplink.timeline, bucket, gseq, body, h, NULL FROM do
 DROP TABLE downlink_v1;
 CREATE TRIGGER downlink_is_never_edited BEFORE UPDATE ON downlink
 BEGIN SELECT RAISE(ABORT, 'what the centre granted is never edited'); END;
--- A centre that has begun another life has heard all that it could of the one before.
-CREATE TRIGGER downlink_is_never_deleted BEFORE DELETE ON downlink
-WHEN OLD.timeline >= (SELECT timeline FROM uplink)
-BEGIN SELECT RAISE(ABORT, 'what the centre granted is never deleted'); END;
 
 ALTER TABLE down_cursor RENAME TO down_cursor_v1;
 CREATE TABLE down_cursor (
@@ -65,10 +61,17 @@ DROP TABLE down_cursor_v1;
 -- The centre's signature under the messages of one reply: shown to a centre that has forgotten them.
 CREATE TABLE down_reply (
     id              INTEGER PRIMARY KEY,
-    timeline        INTEGER NOT NULL,
     statement       BLOB NOT NULL,          -- loyalty.wire.down_signing_bytes
-    signature       BLOB NOT NULL
+    signature       BLOB NOT NULL,
+    at_s            INTEGER NOT NULL,       -- when it was applied, and behind which entry of ours
+    epoch           INTEGER NOT NULL,
+    seq             INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX downlink_reply ON downlink (reply);
+-- Pruning writes off the signature first: without it a message is no use to a centre that has forgotten it.
+CREATE TRIGGER downlink_is_never_deleted BEFORE DELETE ON downlink
+WHEN EXISTS (SELECT 1 FROM down_reply WHERE id = OLD.reply)
+BEGIN SELECT RAISE(ABORT, 'what the centre granted is never deleted'); END;
 
 -- Accounts that go on as another (LINK, MERGE).
 CREATE TABLE alias (
