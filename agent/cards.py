@@ -92,7 +92,7 @@ class Cards:
             return None
         member = known.member
         epoch = self._ledger.uplink().epoch
-        own = self._ledger.own_change(member.account, epoch, member.included_seq)
+        own = self._ledger.own_change(member.account, epoch, self._ledger.counted_seq(member))
         parcels = self._ledger.parcels(member.account, but_for=sale_id)
         return Customer(member, parcels, member.balance + own, member.as_of_ms // 1000)
 

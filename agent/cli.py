@@ -8,52 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import click
 
-from agent.config import DEFAULT_PATH, Config, ConfigError, load
+from agent.backup_command import backup_command, restore_command
+from agent.command_tools import config_option, fail, json_option, load_config
+from agent.config import Config
+from agent.ledger_command import ledger_command
 from agent.quote_command import quote_command
 from agent.rulebook_command import rulebook_command
-from agent.texts import amount, language, say
-from loyalty.texts import N_, Text
-
-if TYPE_CHECKING:
-    from agent.offline.ledger_db import Reader
-    from loyalty.ledger import Entry
-
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_PATH,
-    envvar="KOPILKA_AGENT_CONFIG",
-    show_default=True,
-    help="The box's TOML file.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def fail(text: Text | str) -> NoReturn:
-    """Say what is wrong and end with 1."""
-    click.echo(say(text) if isinstance(text, Text) else text, err=True)
-    sys.exit(1)
-
-
-def _load(path: Path) -> Config:
-    try:
-        config = load(path)
-    except ConfigError as error:
-        fail(error.text)
-    os.environ.setdefault("KOPILKA_LANG", config.language)
-    return config
+from agent.texts import language, say
+from loyalty.texts import N_
 
 
 @click.group()
@@ -64,6 +34,9 @@ def main() -> None:
 
 main.add_command(quote_command)
 main.add_command(rulebook_command)
+main.add_command(ledger_command)
+main.add_command(backup_command)
+main.add_command(restore_command)
 
 
 @main.command()
@@ -75,7 +48,7 @@ def run(config_path: Path) -> None:
     from agent.offline.files import FileError
     from agent.offline.ledger_db import LedgerFault
 
-    config = _load(config_path)
+    config = load_config(config_path)
     logging.basicConfig(level=config.log_level, format="%(levelname)s %(name)s: %(message)s")
     try:
         sys.exit(run_agent(config))
@@ -93,10 +66,11 @@ def run(config_path: Path) -> None:
 @config_option
 @click.option("--server", required=True, help="The centre's address, such as https://loyalty.example.")
 @click.option("--code", required=True, help="The one-time code of `kopilka-central till add`.")
+@click.option("--anew", is_flag=True, help="This box was a till before: lay that state aside.")
 @json_option
-def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
+def enroll(config_path: Path, server: str, code: str, anew: bool, as_json: bool) -> None:
     """Make this box a till by a one-time code."""
-    from agent.enrol import enrol
+    from agent.enrol import enrol, enrol_anew
     from agent.offline.files import FileError
     from agent.offline.ledger_db import LedgerFault
     from agent.state import StateDir
@@ -104,9 +78,13 @@ def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
 
     if not server.startswith(("https://", "http://")):
         raise click.BadParameter(say(N_("write it as https://loyalty.example")), param_hint="--server")
-    config = _load(config_path)
+    config = load_config(config_path)
+    state, aside = StateDir(Path(config.state_dir)), None
     try:
-        identity = enrol(StateDir(Path(config.state_dir)), server, code)
+        if anew:
+            identity, aside = enrol_anew(state, server, code, int(time.time()))
+        else:
+            identity = enrol(state, server, code)
     except LinkError as error:
         fail(N_("the centre does not answer: {why}; check the address and the cable", why=error))
     except CentreRefusal as error:
@@ -117,10 +95,10 @@ def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
         fail(N_("{path} cannot be written ({why})", path=config.state_dir, why=error.strerror or error))
     if as_json:
         click.echo(json.dumps({"till": identity.till, "store": identity.store}))
-    else:
-        click.echo(
-            say(N_("this box is till {till} of store {store}", till=identity.till, store=identity.store))
-        )
+        return
+    click.echo(say(N_("this box is till {till} of store {store}", till=identity.till, store=identity.store)))
+    if aside is not None:
+        click.echo(say(N_("what lay here before is in {path}", path=aside)))
 
 
 @main.command()
@@ -128,30 +106,13 @@ def enroll(config_path: Path, server: str, code: str, as_json: bool) -> None:
 @json_option
 def status(config_path: Path, as_json: bool) -> None:
     """How the till stands, with a remedy for each trouble."""
-    report = _ask_agent(_load(config_path), "GET", "/v1/status")
+    report = _ask_agent(load_config(config_path), "GET", "/v1/status")
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
         return
-    lang = language()
-    online = N_("on line") if report["link"]["state"] == "online" else N_("no link")
-    click.echo(
-        say(
-            N_(
-                "till {till}, store {store}: {link}; entries to send: {pending}; rulebook {seq}",
-                till=report["till"],
-                store=report["store"],
-                link=online,
-                pending=report["pending"],
-                seq=report["rulebook_seq"],
-            )
-        )
-    )
-    for device in report["devices"]:
-        click.echo(
-            f"  {device['name']}: {device['state']}" + (f": {device['hint'][lang]}" if device["hint"] else "")
-        )
-    for trouble in report["troubles"]:
-        click.echo(f"  ! {trouble[lang]}")
+    from agent.status_view import table
+
+    click.echo(table(report, language()))
 
 
 @main.group()
@@ -164,7 +125,7 @@ def sync() -> None:
 @json_option
 def sync_now(config_path: Path, as_json: bool) -> None:
     """Sync at once and wait until it is done."""
-    config = _load(config_path)
+    config = load_config(config_path)
     _ask_agent(config, "POST", "/v1/sync", timeout_s=120)
     report = _ask_agent(config, "GET", "/v1/status")
     well = report["link"]["state"] == "online"
@@ -176,61 +137,6 @@ def sync_now(config_path: Path, as_json: bool) -> None:
         fail(N_("there is no link to the centre; entries to send: {pending}", pending=report["pending"]))
 
 
-@main.group()
-def ledger() -> None:
-    """The till's own ledger."""
-
-
-@ledger.command("tail")
-@config_option
-@click.option("-n", "count", default=20, show_default=True, type=click.IntRange(1), help="How many entries.")
-@json_option
-def ledger_tail(config_path: Path, count: int, as_json: bool) -> None:
-    """The newest entries, newest first: each with its head's six digits, as on the slip, and its postings."""
-    from loyalty.ledger import fingerprint
-
-    with _reading(_load(config_path)) as reader:
-        for entry, head in reader.entries(count):
-            ident = f"{entry.id}-{fingerprint(head)}"
-            click.echo(_entry_json(entry, ident) if as_json else _entry_lines(entry, ident))
-
-
-@ledger.command("verify")
-@config_option
-@json_option
-def ledger_verify(config_path: Path, as_json: bool) -> None:
-    """Check every entry and receipt, and the chain that holds them."""
-    with _reading(_load(config_path)) as reader:
-        identity = reader.identity()
-        count = reader.verify(identity.till) if identity else 0
-        head = reader.head(reader.uplink().epoch, identity.till)[1].hex() if identity else ""
-    if as_json:
-        click.echo(json.dumps({"entries": count, "head": head, "ok": True}))
-    else:
-        click.echo(say(N_("{count} entries, none is missing and none was changed", count=count)))
-
-
-def _entry_json(entry: Entry, ident: str) -> str:
-    import msgspec
-
-    fields = {**msgspec.structs.asdict(entry), "ident": ident}
-    fields["postings"] = [msgspec.structs.asdict(posting) for posting in entry.postings]
-    fields["document_sha256"] = entry.document_sha256.hex() if entry.document_sha256 else None
-    return json.dumps(msgspec.to_builtins(fields), ensure_ascii=False)
-
-
-def _entry_lines(entry: Entry, ident: str) -> str:
-    """One line for the entry, and below it one for each posting, with points in a column."""
-    at = datetime.fromtimestamp(entry.at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    account = "" if entry.account is None else str(entry.account)
-    lines = [f"{ident:<24} {at}  {entry.kind:<12} {account:<20} {entry.ref or ''}"]
-    lines += [
-        f"  {posting.account:<20} {posting.lot:<24} {amount(posting.points, sign=True):>16}"
-        for posting in entry.postings
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
 @main.command()
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep everything in this directory.")
 def demo(keep: Path | None) -> None:
@@ -238,25 +144,6 @@ def demo(keep: Path | None) -> None:
     from agent.demo import play
 
     sys.exit(play(keep))
-
-
-@contextmanager
-def _reading(config: Config) -> Iterator[Reader]:
-    """The till's ledger, to read while the agent runs; what is wrong with it ends the command with 1."""
-    from agent.offline.files import FileError
-    from agent.offline.ledger_db import LedgerFault, Reader
-    from agent.state import StateDir
-
-    path = StateDir(Path(config.state_dir)).ledger
-    if not path.exists():
-        fail(N_("there is no ledger in {path}; enrol this till first", path=config.state_dir))
-    try:
-        with closing(Reader.open(path)) as reader:
-            yield reader
-    except (LedgerFault, FileError) as error:
-        fail(error.text)
-    except sqlite3.Error as error:
-        fail(N_("{path} cannot be used ({why}); restore it from a backup", path=path, why=error))
 
 
 def _ask_agent(config: Config, method: str, path: str, timeout_s: float = 15) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from agent.inbox import (
 from agent.offline import heard
 from agent.offline.engine import InForce, without_settings
 from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Written
+from agent.offline.pruning import pruned
 from agent.outside import Outside
 from agent.slip import SlipData, Translate, layout
 from agent.slip_data import as_copy, slip_data
@@ -480,6 +481,8 @@ class Counter:
             return
         current = self._in_hand(ask.sale_id)
         if current.sale.state is State.NONE:
+            if self._ledger.was_pruned(ask.sale_id):
+                raise Problem(409, "pruned", pruned(ask.sale_id))
             # Nothing of it ever reached us, so nothing is held: the cash program may go on.
             ask.reply.set_result({"sale_id": ask.sale_id, "state": State.CLOSED.value, "entry": None})
             return

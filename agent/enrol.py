@@ -6,14 +6,35 @@ can be asked for again: the same code with the same key gets the same answer.
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib.metadata import version
+from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from agent.offline.ledger_db import ENROLLED_ALREADY, Identity, LedgerDb, LedgerFault
+from agent.offline.ledger_db import ENROLLED_ALREADY, Identity, LedgerDb, LedgerFault, Lock
 from agent.state import StateDir
 from agent.sync.client import Centre
 from loyalty.wire import WIRE_VERSION, EnrollRequest
+
+
+def enrol_anew(state: StateDir, server_url: str, code: str, now_s: int) -> tuple[Identity, Path | None]:
+    """Enrol a box that was a till before; what lay in its state directory is laid aside, and where.
+
+    The new till is made beside the old one, which stays until the centre has answered. Raises as `enrol`.
+    """
+    state.make()
+    fresh = StateDir(state.path / "enrolling")
+    with closing(Lock(state.lock_file)):
+        if fresh.ledger.exists():  # it was cut off behind the centre's answer, perhaps
+            with closing(LedgerDb(fresh.ledger)) as db:
+                identity = db.identity()
+        else:
+            identity = None
+        identity = identity or enrol(fresh, server_url, code)
+        aside = state.lay_aside(now_s)
+        state.take(fresh)
+    return identity, aside
 
 
 def enrol(state: StateDir, server_url: str, code: str) -> Identity:

@@ -15,22 +15,51 @@ from typing import Any
 from agent.clock import AGREE_S
 from agent.drivers.contracts import DeviceState
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import Batch, Identity, LedgerDb
+from agent.offline.ledger_db import RESTORING, Batch, Hold, Identity, LedgerDb, Uplink
 from agent.sync import machine
 from agent.sync.machine import BatchToSend
 from agent.texts import both
+from loyalty import wire
 from loyalty.texts import N_, Text
 
 log = logging.getLogger(__name__)
 
 CLOCK_OFFSET_MAX_MS = AGREE_S * 1000  # ledger-sync.md §5.16
 HOLD_ALARM_S = 24 * 3_600
+SYNC_LATE_S = 24 * 3_600
 DISK_LOW_BYTES = 64 * 1024 * 1024
 ALERTS_MAX = 32
 
 LINK_REMEDY = N_("check the cable and the router; the shop goes on selling, points of this till can be spent")
 HERE_REMEDY = N_("the till could not store what the centre sent; see the other troubles and the log")
 HARD_LINK_REMEDY = N_("call the office: this till needs an operator; the shop goes on selling")
+FORK_REMEDY = N_(
+    "the centre knows another history of this till: another machine works as it, or this disk went back in"
+    " time. Switch the other machine off. Where the disk went back, stop the agent and run: kopilka-agent"
+    " restore --in-place"
+)
+FORK_RESTORED_REMEDY = N_(
+    "the centre refuses what this disk says it wrote. Keep it for the office (kopilka-agent ledger export"
+    " FILE), ask the office for a new code for this till, stop the agent and run: kopilka-agent enroll --anew"
+)
+EPOCH_REMEDY = N_(
+    "the centre is in a later life of this till than this disk: another disk took its place, or the backup"
+    " is too old. Ask the office for a new code for this till, stop the agent and run: kopilka-agent enroll"
+    " --anew"
+)
+KEY_REMEDY = N_(
+    "the centre does not know this till, or not by this disk's key: it was closed, or enrolled on another"
+    " disk. Ask the office for a new code for this till, stop the agent and run: kopilka-agent enroll --anew"
+)
+ENDED_REMEDY = N_(
+    "the office has closed this till, or another disk took its place: what is sold here is kept apart until"
+    " somebody decides, and points come no more. Ask the office for a new code for this till, stop the agent"
+    " and run: kopilka-agent enroll --anew"
+)
+LATE_REMEDY = N_(
+    "entries have waited for the centre for more than a day: they lie on this disk only. Restore the link,"
+    " or make a backup (kopilka-agent backup FILE)"
+)
 CLOCK_REMEDY = N_("set the clock of this box right (timedatectl); points are spent by the centre's time")
 HOLD_REMEDY = N_("finish or void the sales that have held points for more than a day")
 DISK_REMEDY = N_("free some room on the till's disk")
@@ -110,18 +139,24 @@ class Health:
         self, batch: Batch, ledger: LedgerDb, in_force: InForce | None, now_s: int
     ) -> BatchToSend:
         """What the sync machine sends, with the till's status for the office's list."""
-        pending, oldest_s = ledger.pending()
+        uplink = batch.uplink
+        risk = _Risk.of(ledger, uplink, in_force)
         status: dict[str, int | str] = {
             "agent_version": self._version,
-            "pending": pending,
-            "oldest_s": oldest_s or 0,
-            "parcel_points": ledger.parcel_points(),
-            "holds": len(ledger.holds()),
+            "epoch": uplink.epoch,
+            "pending": risk.pending,
+            "oldest_s": risk.oldest_s or 0,
+            "parcel_points": risk.parcel_points,
+            "parcel_accounts": risk.parcel_accounts,
+            "exposure_points": risk.exposure_points,
+            "holds": len(risk.holds),
+            "oldest_hold_s": max((now_s - hold.at_s for hold in risk.holds), default=0),
+            "quarantined": uplink.quarantined,
             "clock_ms": now_s * 1000,
             "clock_offset_ms": self._clock_offset_ms,
+            "down_stopped": ledger.down_stopped() or "",
             "alerts": ",".join(self._alerts),
         }
-        uplink = batch.uplink
         return BatchToSend(
             epoch=batch.epoch,
             timeline=uplink.timeline,
@@ -144,13 +179,16 @@ class Health:
     ) -> dict[str, Any]:
         """`GET /v1/status`: everything, each trouble with its remedy in both languages."""
         uplink = ledger.uplink()
-        pending, oldest_s = ledger.pending()
-        holds = ledger.holds()
+        risk = _Risk.of(ledger, uplink, in_force)
         free_bytes = shutil.disk_usage(ledger.path.parent).free
         return {
             "till": identity.till,
             "store": identity.store,
             "epoch": uplink.epoch,
+            "timeline": uplink.timeline,
+            "restored": ledger.was_restored(),
+            "restoring": uplink.restoring,
+            "ended": bool(uplink.ended),
             "version": self._version,
             "time_s": now_s,
             "link": {
@@ -159,27 +197,41 @@ class Health:
                 "since_s": self._link.since_s if self._link else None,
                 "synced_s": uplink.synced_s,
             },
-            "pending": pending,
-            "oldest_s": oldest_s,
+            "pending": risk.pending,
+            "oldest_s": risk.oldest_s,
             "acked_seq": uplink.acked_seq,
             "durable_seq": uplink.durable_seq,
-            "parcel_points": ledger.parcel_points(),
-            "holds": [{"sale_id": hold.sale_id, "age_s": now_s - hold.at_s} for hold in holds],
+            "quarantined": uplink.quarantined,
+            "parcel_points": risk.parcel_points,
+            "parcel_accounts": risk.parcel_accounts,
+            "exposure_points": risk.exposure_points,
+            "holds": [
+                {
+                    "sale_id": hold.sale_id,
+                    "age_s": now_s - hold.at_s,
+                    "points": sum(piece.points for piece in hold.offer.spends),
+                }
+                for hold in risk.holds
+            ],
             "rulebook_seq": in_force.rulebook_seq if in_force else None,
             "catalog_version": in_force.catalog_version if in_force else None,
             "devices": [
                 {"name": d.device, "state": d.state, "hint": both(d.hint) if d.hint else None}
                 for d in self._devices.values()
             ],
+            "down_stopped": ledger.down_stopped(),
             "clock_offset_ms": self._clock_offset_ms,
             "disk_free_bytes": free_bytes,
-            "troubles": self._troubles(ledger, now_s, free_bytes),
+            "troubles": self._troubles(ledger, uplink, risk, now_s, free_bytes),
         }
 
-    def _troubles(self, ledger: LedgerDb, now_s: int, free_bytes: int) -> list[dict[str, Any]]:
+    def _troubles(
+        self, ledger: LedgerDb, uplink: Uplink, risk: _Risk, now_s: int, free_bytes: int
+    ) -> list[dict[str, Any]]:
         found: list[tuple[str, Text]] = [(code, text) for code, (text, _) in self._alerts.items()]
         if self._link is not None and self._link.word is not None:
-            found.append(("link", _link_remedy(self._link.word)))
+            remedy = _link_remedy(self._link.word, restoring=uplink.restoring)
+            found.append(("link", remedy))
         for channel, (word, detail) in self._channels.items():
             text = N_(
                 "channel {channel}: the new version was refused ({word}); the last good one stays: {detail}",
@@ -190,16 +242,59 @@ class Health:
             found.append(("channel", text))
         if self.clock_is_wrong:
             found.append(("clock", CLOCK_REMEDY))
-        if any(now_s - hold.at_s > HOLD_ALARM_S for hold in ledger.holds()):
+        if risk.oldest_s is not None and now_s - risk.oldest_s > SYNC_LATE_S:
+            found.append(("sync_late", LATE_REMEDY))
+        if uplink.ended:
+            found.append(("ended", ENDED_REMEDY))
+        elif uplink.quarantined:
+            text = N_(
+                "{count} entries of this till wait for the office to decide (its page of incidents)",
+                count=uplink.quarantined,
+            )
+            found.append(("quarantined", text))
+        if any(now_s - hold.at_s > HOLD_ALARM_S for hold in risk.holds):
             found.append(("old_holds", HOLD_REMEDY))
         if free_bytes < DISK_LOW_BYTES:
             found.append(("disk_low", DISK_REMEDY))
+        if uplink.restoring:
+            found.append(("restoring", RESTORING))
         if ledger.down_stopped():
             found.append(("downlink", DOWN_REMEDY))
         return [{"code": code, **both(text)} for code, text in found]
 
 
-def _link_remedy(word: str) -> Text:
-    if word == machine.FAILED_HERE:
-        return HERE_REMEDY
+@dataclass(frozen=True, slots=True)
+class _Risk:
+    """What lies here and nowhere else: entries, points, promises."""
+
+    pending: int
+    oldest_s: int | None
+    parcel_points: int
+    parcel_accounts: int
+    exposure_points: int
+    holds: list[Hold]
+
+    @classmethod
+    def of(cls, ledger: LedgerDb, uplink: Uplink, in_force: InForce | None) -> _Risk:
+        """As of now. The most that can be spent here beyond what the centre knows of: all that is held,
+
+        and what may be lent (courtesy) to every account that was served since the last sync.
+        """
+        pending, oldest_s = ledger.pending()
+        points, accounts = ledger.parcel_sum()
+        courtesy = in_force.settings.courtesy_points if in_force else 0
+        served = ledger.served_since(uplink.synced_s or 0) if courtesy else 0
+        return cls(pending, oldest_s, points, accounts, points + courtesy * served, ledger.holds())
+
+
+def _link_remedy(word: str, *, restoring: bool) -> Text:
+    match word:
+        case machine.FAILED_HERE:
+            return HERE_REMEDY
+        case wire.FORK:
+            return FORK_RESTORED_REMEDY if restoring else FORK_REMEDY
+        case wire.EPOCH:
+            return EPOCH_REMEDY
+        case machine.NOT_ENROLLED | machine.SIGNATURE:
+            return KEY_REMEDY
     return HARD_LINK_REMEDY if word in machine.NEEDS_A_PERSON else LINK_REMEDY

@@ -2,6 +2,7 @@
 
 ledger.db    what this till did (precious)      till.key   its Ed25519 private key, PEM
 snapshot.db  what the centre told us            chain.key  the key of card hashes
+ledger.lock  one agent at a time                before-…   what lay here before a restore
 api.token    for cash programs of group kopilka-pos        api.port  where the API listens
 """
 
@@ -11,6 +12,7 @@ import os
 import secrets
 import shutil
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -30,11 +32,12 @@ class StateDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ledger = path / "ledger.db"
+        self.lock_file = path / "ledger.lock"
         self.snapshot = path / "snapshot.db"
         self.token_file = path / "api.token"
         self.port_file = path / "api.port"
-        self._till_key = path / "till.key"
-        self._chain_key = path / "chain.key"
+        self.till_key_file = path / "till.key"
+        self.chain_key_file = path / "chain.key"
 
     def make(self) -> None:
         """Create the directory, for its owner (and the cash program's group, which finds the token there)."""
@@ -44,46 +47,47 @@ class StateDir:
 
     def make_key(self) -> None:
         """Make this till's key, once: a repeated enrolment shows the same one."""
-        if not self._till_key.exists():
+        if not self.till_key_file.exists():
             pem = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            _write(self._till_key, pem, 0o600)
+            _write(self.till_key_file, pem, 0o600)
 
     def private_key(self) -> Ed25519PrivateKey:
         """This till's key. Raises FileError where it is lost, or the file holds something else."""
         try:
-            key = serialization.load_pem_private_key(self._till_key.read_bytes(), password=None)
+            key = serialization.load_pem_private_key(self.till_key_file.read_bytes(), password=None)
         except FileNotFoundError:
             text = N_(
                 "there is no {path}: the centre would not know this till; enrol this box anew",
-                path=self._till_key,
+                path=self.till_key_file,
             )
             raise FileError(text) from None
         except ValueError:
             key = None
         if not isinstance(key, Ed25519PrivateKey):
-            raise FileError(N_("{path} holds no key of a till; enrol this box anew", path=self._till_key))
+            raise FileError(N_("{path} holds no key of a till; enrol this box anew", path=self.till_key_file))
         return key
 
     def chain_key(self) -> bytes:
         """The key of card hashes, given at enrolment. Raises FileError where it is lost or cut."""
         try:
-            key = self._chain_key.read_bytes()
+            key = self.chain_key_file.read_bytes()
         except FileNotFoundError:
             key = b""
         if len(key) != CHAIN_KEY_BYTES:
             text = N_(
-                "there is no key in {path}: cards cannot be known; enrol this box anew", path=self._chain_key
+                "there is no key in {path}: cards cannot be known; enrol this box anew",
+                path=self.chain_key_file,
             )
             raise FileError(text)
         return key
 
     def save_chain_key(self, key: bytes) -> None:
         """Keep it, readable by the owner only."""
-        _write(self._chain_key, key, 0o600)
+        _write(self.chain_key_file, key, 0o600)
 
     def token(self) -> str:
         """The token of the loopback API; made on first use, readable by group kopilka-pos.
@@ -107,6 +111,42 @@ class StateDir:
                 return
         _write(self.port_file, str(port).encode(), 0o640)
 
+    def take(self, made: StateDir) -> None:
+        """Move in what was made aside: the keys and, last of all, the ledger."""
+        for file in (made.till_key_file, made.chain_key_file, made.ledger):
+            sync_file(file)
+            file.replace(self.path / file.name)
+        sync_directory(self.path)
+        for rest in made.path.iterdir():
+            rest.unlink()
+        made.path.rmdir()
+
+    def new_aside(self, now_s: int) -> Path:
+        """A new directory for what is laid aside, named after the time."""
+        moment = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
+        number, path = 1, self.path / f"before-{moment}"
+        while path.exists():
+            number += 1
+            path = self.path / f"before-{moment}-{number}"
+        path.mkdir(mode=0o700)
+        return path
+
+    def lay_aside(self, now_s: int) -> Path | None:
+        """Move the ledger and the keys to a directory of their own; None where there are none.
+
+        The WAL goes with its file: what stays behind would be played into the next one.
+        """
+        parts = [self.path / f"{self.ledger.name}{suffix}" for suffix in ("", "-wal", "-shm")]
+        found = [path for path in (*parts, self.till_key_file, self.chain_key_file) if path.exists()]
+        if not found:
+            return None
+        aside = self.new_aside(now_s)
+        for path in found:
+            path.rename(aside / path.name)
+        sync_directory(aside)
+        sync_directory(self.path)
+        return aside
+
 
 def _write(path: Path, content: bytes, mode: int) -> None:
     """Temp file, fsync, rename, fsync: a power cut leaves the old file or the new one, and then the new."""
@@ -118,8 +158,18 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fsync(descriptor)
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """What is in a file is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """The names in a directory are on disk."""
+    sync_file(path)

@@ -65,10 +65,10 @@ from agent.inbox import (
     SyncAsked,
     VoidSale,
 )
-from agent.offline import heard
+from agent.offline import heard, pruning
 from agent.offline.engine import InForce, wall_clock
 from agent.offline.heard import Answer
-from agent.offline.ledger_db import DiskFull, Identity, LedgerDb, LedgerFault
+from agent.offline.ledger_db import RESTORING, DiskFull, Identity, LedgerDb, LedgerFault, Restoring
 from agent.offline.snapshot_db import Members
 from agent.outside import Outside
 from agent.replies import DISK_FULL
@@ -264,6 +264,8 @@ class Till:
             case DiskFull():
                 self._trouble(type(ask).__name__, error)
                 problem = Problem(507, "disk_full", DISK_FULL)
+            case Restoring():
+                problem = Problem(503, "restoring", RESTORING)
             case LedgerFault():
                 self._trouble(type(ask).__name__, error)
                 text = N_(
@@ -291,7 +293,7 @@ class Till:
         """What there is to send; what this till should not keep is given back first."""
         in_force, now_s, adopt = self._counter.in_force, self._clock.now_s(), ask.adopt
         uplink = self._ledger.uplink()
-        if in_force is not None and uplink.restore_id is None:
+        if in_force is not None and not uplink.restoring:
             shop_now = wall_clock(in_force.local(now_s))
             heard.tidy(
                 self._ledger,
@@ -340,12 +342,15 @@ class Till:
                     down=effect.down,
                     down_signature=effect.down_signature,
                     epochs=effect.epochs,
+                    quarantined=effect.quarantined,
+                    ended=effect.ended,
                 )
                 moved = heard.synced(self._ledger, till, answer, now_s)
                 self._clock.heard(effect.server_ms // 1000)
                 self._health.synced(effect.server_ms, self._clock.wall_s())
                 ask.reply.set_result(moved)
                 self._supplied()
+                pruning.step(self._ledger, effect.server_ms // 1000)
 
     def _claimed(self, event: Claimed) -> None:
         """The centre answered to a claim; its points are this till's, whatever becomes of the sale."""

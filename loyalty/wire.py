@@ -146,6 +146,7 @@ class SyncReply(Confidential, frozen=True):
     min_delay_s: Whole
     quarantined: Whole  # entries of this till that wait for a person's decision
     down_signature: bytes = b""  # under the heads of `down`, for an echo; empty where nothing moved
+    ended: bool = False  # this life of the till has ended: what it tells is kept, and nothing comes down
 
 
 class Refusal(msgspec.Struct, array_like=True, frozen=True):

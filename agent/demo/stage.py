@@ -159,17 +159,21 @@ class TillBox:
             encoding="utf-8",
         )
 
-    def command(self, *words: str) -> Any:
-        """Run a command of the agent and give back its JSON (a list, where it prints several lines)."""
+    def say(self, *words: str) -> str:
+        """Run a command of the agent and give back what it prints."""
         done = subprocess.run(
-            [_program("kopilka-agent"), *words, "--config", str(self.config), "--json"],
+            [_program("kopilka-agent"), *words, "--config", str(self.config)],
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode != 0:
             raise StageError(f"kopilka-agent {' '.join(words)}: {done.stderr or done.stdout}")
-        lines = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+        return done.stdout
+
+    def command(self, *words: str) -> Any:
+        """Run a command of the agent and give back its JSON (a list, where it prints several lines)."""
+        lines = [json.loads(line) for line in self.say(*words, "--json").splitlines() if line.strip()]
         return lines[0] if len(lines) == 1 else lines
 
     def start(self) -> None:

@@ -75,6 +75,15 @@ def _unusable(path: Path, error: sqlite3.Error) -> FileError:
     return FileError(N_("{path} cannot be used ({why}); restore it from a backup", path=path, why=error))
 
 
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Around whatever reads `path`: what SQLite says of it comes as a FileError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+
+
 def disk_says_no(error: sqlite3.Error) -> bool:
     """Is it the disk that is full or failing, and not the file that is wrong?"""
     return getattr(error, "sqlite_errorcode", None) in _DISK_SAYS_NO
@@ -87,6 +96,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = _connect(path)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def copy(path: Path, target: Path) -> None:
+    """A copy of a file that may be in use, as of this moment, in one file without a WAL. Raises FileError."""
+    if not path.is_file():
+        raise FileError(N_("there is no file {path}", path=path))
+    try:
+        # query_only would forbid VACUUM INTO; a connection that may only read does as well.
+        reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        with closing(reader):
+            _backup(reader, target)
+    except sqlite3.Error as error:
+        raise _unusable(target if disk_says_no(error) else path, error) from error
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path, schema: str, present: int, *, fresh: bool) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from agent.offline.ledger_db import LedgerDb, LedgerFault, Reader
 from loyalty import document, ledger, wire
-from loyalty.ledger import Entry, LedgerError
+from loyalty.ledger import Entry, LedgerError, LotTerms
 from loyalty.protocol import till as law
 from loyalty.protocol.till import Held, Standing
 from loyalty.texts import N_
@@ -26,6 +26,7 @@ from loyalty.wire import DownItem, Echo
 
 UNREADABLE_KIND = "?"  # a message of the centre in a form of later days
 LOOKED_AT_ONCE = 500  # accounts, when the till tidies up
+RULE_UNKNOWN = "unknown"  # that made a lot, where only a receipt is left of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Answer:
     down: tuple[DownItem, ...]
     down_signature: bytes
     epochs: Mapping[int, int] | None = None  # a restored centre: epoch -> next seq that it has
+    quarantined: int = 0
+    ended: bool = False
 
 
 def synced(db: LedgerDb, till: str, answer: Answer, now_s: int) -> int:
@@ -56,18 +59,32 @@ def synced(db: LedgerDb, till: str, answer: Answer, now_s: int) -> int:
         acked, durable = answer.next_seq - 1, answer.durable_seq
         if new_life:  # the centre was restored: what it has is what it says, and no more
             for epoch, next_seq in (answer.epochs or {}).items():
-                db.execute("UPDATE past_epoch SET acked_seq = ? WHERE epoch = ?", (next_seq - 1, epoch))
+                db.execute(
+                    "UPDATE past_epoch SET acked_seq = ?, durable_after = ? WHERE epoch = ?",
+                    (next_seq - 1, acked + 1, epoch),
+                )
         if answer.epoch != before.epoch:
+            # What the centre takes of the present life from now on, it has after this.
             db.execute(
-                "UPDATE past_epoch SET acked_seq = max(acked_seq, ?) WHERE epoch = ?", (acked, answer.epoch)
+                "UPDATE past_epoch SET acked_seq = max(acked_seq, ?), durable_after = ? WHERE epoch = ?",
+                (acked, before.acked_seq + 1, answer.epoch),
             )
             acked, durable = before.acked_seq, before.durable_seq
         elif not new_life:
             acked, durable = max(acked, before.acked_seq), max(durable, before.durable_seq)
         db.execute(
             "UPDATE uplink SET timeline = ?, session = ?, acked_seq = ?, durable_seq = ?,"
-            " server_ms = max(server_ms, ?), synced_s = ?, retry_attempt = 0",
-            (answer.timeline, answer.session, acked, durable, answer.server_ms, now_s),
+            " server_ms = max(server_ms, ?), synced_s = ?, retry_attempt = 0, quarantined = ?, ended = ?",
+            (
+                answer.timeline,
+                answer.session,
+                acked,
+                durable,
+                answer.server_ms,
+                now_s,
+                answer.quarantined,
+                answer.ended and answer.epoch == before.epoch,
+            ),
         )
         return _apply_all(db, till, answer.timeline, answer.down, answer.down_signature, now_s)
 
@@ -86,6 +103,7 @@ def _apply_all(
     db: LedgerDb, till: str, timeline: int, down: tuple[DownItem, ...], signature: bytes, now_s: int
 ) -> int:
     reply: int | None = None
+    epoch = db.uplink().epoch
     applied = 0
     stopped: set[int] = set()
     for item in down:
@@ -113,7 +131,8 @@ def _apply_all(
         if reply is None:
             statement = wire.down_signing_bytes(till, timeline, down)
             reply = db.execute(
-                "INSERT INTO down_reply (statement, signature) VALUES (?, ?)", (statement, signature)
+                "INSERT INTO down_reply (statement, signature, at_s, epoch, seq) VALUES (?, ?, ?, ?, ?)",
+                (statement, signature, now_s, epoch, db.head(epoch, till)[0]),
             ).lastrowid
         db.execute(
             "INSERT INTO downlink VALUES (?, ?, ?, ?, ?, ?)",
@@ -165,8 +184,8 @@ def _carry_out(db: LedgerDb, till: str, why: Entry, effects: list[law.Effect], n
             case law.Put(account, lot, points, terms):
                 db.put(db.owner(account), lot, points, terms, why=why.id)
                 db.touch(db.owner(account), now_s)
-            case law.Write(kind, account, postings, ref):
-                db.write_moving(till, kind, account, postings, ref=ref, now_s=now_s)
+            case law.Write(kind, account, postings, ref, flags):
+                db.write_moving(till, kind, account, postings, ref=ref, flags=flags, now_s=now_s)
             case law.Rename(old, new):
                 _rename(db, old, new)
             case law.AtHome(account):
@@ -212,7 +231,9 @@ def tidy(db: LedgerDb, till: str, shop_now: str, now_s: int, *, online: bool, bu
         with db.transaction():
             for effect in effects:
                 if isinstance(effect, law.Write):
-                    db.write_moving(till, effect.kind, effect.account, effect.postings, now_s=now_s)
+                    db.write_moving(
+                        till, effect.kind, effect.account, effect.postings, flags=effect.flags, now_s=now_s
+                    )
     return len(effects)
 
 
@@ -306,13 +327,18 @@ def begin_life(db: LedgerDb, till: str, reply: wire.RestoreReply) -> None:
     """The centre has opened the till's next life."""
     with db.transaction():
         old = db.uplink()
+        # Whatever the centre takes of the next life it takes after it had all this of the lives before.
         db.execute(
-            "INSERT OR REPLACE INTO past_epoch VALUES (?, ?, ?)", (old.epoch, reply.log_to, reply.log_to)
+            "UPDATE past_epoch SET durable_after = CASE WHEN durable_after <= ? THEN 0 ELSE 1 END",
+            (old.durable_seq,),
+        )
+        db.execute(
+            "INSERT OR REPLACE INTO past_epoch VALUES (?, ?, ?, 1)", (old.epoch, reply.log_to, reply.log_to)
         )
         db.execute(
             "UPDATE uplink SET epoch = ?, timeline = ?, session = ?, acked_seq = 0, durable_seq = 0,"
-            " server_ms = max(server_ms, ?), restore_id = NULL",
-            (reply.epoch, reply.timeline, reply.session, reply.server_ms),
+            " server_ms = max(server_ms, ?), restore_id = NULL, ended = 0, began_ms = ?",
+            (reply.epoch, reply.timeline, reply.session, reply.server_ms, reply.server_ms),
         )
         for bucket, (gseq, h) in reply.down.items():
             _set_cursor(db, reply.timeline, bucket, gseq, h)
@@ -328,7 +354,11 @@ def missing_log(db: Reader) -> tuple[int, int] | None:
 
 
 def store_log(db: LedgerDb, till: str, reply: wire.LogReply) -> None:
-    """Our own entries that a backup lacked. Their points are not ours any more: no parcel moves."""
+    """Our own entries that a backup lacked. Their points are not ours any more: no parcel moves.
+
+    Sales among them can be voided and returned like any other: they are known by the cash program's id,
+    and their lots by their terms. Their slips were printed then.
+    """
     documents = dict(reply.receipts)
     with db.transaction():
         seq, head = db.head(reply.epoch, till)
@@ -336,6 +366,53 @@ def store_log(db: LedgerDb, till: str, reply: wire.LogReply) -> None:
             return
         for fields in reply.entries:
             seq += 1
-            body = ledger.restore(fields, till, reply.epoch, seq, documents.get(seq))
+            receipt = documents.get(seq)
+            body = ledger.restore(fields, till, reply.epoch, seq, receipt)
             head = ledger.link(head, body)
-            db.insert_entry(ledger.parse(body), body, head, documents.get(seq))
+            entry = ledger.parse(body)
+            told = _told(receipt)
+            db.insert_entry(entry, body, head, receipt, _sale_id(db, told))
+            if entry.kind == "SALE":
+                db.execute(
+                    "INSERT INTO print_note (epoch, seq, at_s, outcome) VALUES (?, ?, ?, 'waived')",
+                    (entry.epoch, entry.seq, entry.at_s),
+                )
+            _remember_lots(db, entry, told)
+
+
+def _told(receipt: bytes | None) -> document.Document | None:
+    """What a document tells; None for one of later days."""
+    try:
+        return document.parse_any(receipt) if receipt is not None else None
+    except document.DocumentError:
+        return None
+
+
+def _sale_id(db: Reader, told: document.Document | None) -> str | None:
+    """The cash program's id in a document. None where a document of ours has it already."""
+    match told:
+        case document.SaleDocument(receipt=receipt):
+            sale_id = receipt.id
+        case document.ReturnDocument(return_id=return_id):
+            sale_id = return_id
+        case _:
+            return None
+    return sale_id if db.sale_entry(sale_id) is None else None
+
+
+def _remember_lots(db: LedgerDb, entry: Entry, told: document.Document | None) -> None:
+    """Terms of the lots that an entry moved, for whoever takes it back: rows of 0 points."""
+    if entry.account is None:
+        return
+    terms = {posting.lot: posting.terms for posting in entry.postings if posting.terms}
+    if isinstance(told, document.SaleDocument) and told.customer is not None:
+        for lot in told.customer.lots:
+            if lot.active_from is not None:
+                terms.setdefault(lot.id, LotTerms(lot.active_from, lot.expires_at, RULE_UNKNOWN))
+    owner = db.owner(entry.account)
+    for name in {posting.lot for posting in entry.postings} & terms.keys():
+        lot_terms = terms[name]
+        db.execute(
+            "INSERT OR IGNORE INTO parcel VALUES (?, ?, 0, ?, ?, ?)",
+            (owner, name, lot_terms.active_from, lot_terms.expires_at, lot_terms.rule),
+        )

@@ -39,17 +39,19 @@ from loyalty.ledger import Entry, LedgerError, LotTerms, Posting
 from loyalty.protocol.till import Held
 from loyalty.sale import Offer
 from loyalty.texts import N_, Text
-from loyalty.wire import EnrollReply, down_genesis
+from loyalty.wire import EnrollReply, Member, down_genesis
 
 log = logging.getLogger(__name__)
 
 OFFER_VERSION = b"\x01"
 BATCH_BYTES = 4 * 1024 * 1024  # of entries and receipts: a quarter of what a message may be
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
-ENROLLED_ALREADY = N_("this till is enrolled already; a new till needs an empty state directory")
+ENROLLED_ALREADY = N_(
+    "this till is enrolled already; to make another of this box stop the agent and add --anew"
+)
 RESTORING = N_(
-    "this till was restored from a backup and the centre has not heard of it; connect it once, until then"
-    " sell without cards"
+    "this till was restored from a backup, and the centre has not heard of it yet: connect it once"
+    " (kopilka-agent sync now); until then the cash program sells without us"
 )
 _encode = msgspec.msgpack.Encoder().encode
 _decode_offer = msgspec.msgpack.Decoder(Offer).decode
@@ -65,6 +67,13 @@ class LedgerFault(Exception):  # noqa: N818 - "fault" is the house's word for it
 
 class DiskFull(LedgerFault):
     """No room on the disk: the transaction was rolled back as a whole."""
+
+
+class Restoring(LedgerFault):
+    """The file came from a backup: nothing is written before the centre has opened the till's next life."""
+
+    def __init__(self) -> None:
+        super().__init__(RESTORING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,14 @@ class Uplink:
     synced_s: int | None
     retry_attempt: int
     restore_id: str | None = None  # restored from a backup, and the centre has not heard of it yet
+    quarantined: int = 0  # entries of ours that wait for a person's decision, as the centre said last
+    ended: bool = False  # the centre has ended this life: closed by the office, or another disk is the till
+    began_ms: int = 0  # when this life began, by the centre's clock
+
+    @property
+    def restoring(self) -> bool:
+        """Must the centre hear of a restore first?"""
+        return self.restore_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +215,7 @@ class Reader:
         """Where the till stands with the centre. Raises LedgerFault before enrolment."""
         row = self._db.execute(
             "SELECT epoch, timeline, session, acked_seq, durable_seq, server_ms, synced_s, retry_attempt,"
-            " restore_id FROM uplink"
+            " restore_id, quarantined, ended, began_ms FROM uplink"
         ).fetchone()
         if row is None:
             raise LedgerFault(NOT_ENROLLED)
@@ -215,7 +232,11 @@ class Reader:
         """The chain's hash after entry `seq`."""
         if seq == 0:
             return ledger.genesis(till, epoch)
-        row = self._db.execute("SELECT h FROM entry WHERE epoch = ? AND seq = ?", (epoch, seq)).fetchone()
+        row = self._db.execute(
+            "SELECT h FROM entry WHERE epoch = ? AND seq = ?"
+            " UNION ALL SELECT h FROM pruned WHERE epoch = ? AND to_seq = ?",
+            (epoch, seq, epoch, seq),
+        ).fetchone()
         if row is None:
             raise LedgerFault(N_("entry {id} is not in this ledger", id=f"{till}-{epoch}-{seq}"))
         return bytes(row[0])
@@ -223,9 +244,9 @@ class Reader:
     def pending(self) -> tuple[int, int | None]:
         """How many entries the centre has not yet committed, and the oldest one's time (UTC seconds)."""
         row = self._db.execute(
-            "SELECT count(*), min(at_s) FROM entry JOIN uplink LEFT JOIN past_epoch USING (epoch)"
-            " WHERE entry.seq > CASE WHEN entry.epoch = uplink.epoch THEN uplink.acked_seq"
-            " ELSE past_epoch.acked_seq END"
+            "SELECT count(*), min(at_s) FROM (SELECT epoch, acked_seq FROM uplink"
+            " UNION ALL SELECT epoch, acked_seq FROM past_epoch) life"
+            " JOIN entry ON entry.epoch = life.epoch AND entry.seq > life.acked_seq"
         ).fetchone()
         return (row[0], row[1])
 
@@ -287,7 +308,8 @@ class Reader:
     def down_stopped(self) -> str | None:
         """The kind of message that stopped a downlink, if one did: the agent must be updated."""
         row = self._db.execute(
-            "SELECT stopped_by FROM down_cursor WHERE stopped_by IS NOT NULL LIMIT 1"
+            "SELECT stopped_by FROM down_cursor JOIN uplink USING (timeline)"
+            " WHERE stopped_by IS NOT NULL LIMIT 1"
         ).fetchone()
         return row[0] if row else None
 
@@ -326,9 +348,24 @@ class Reader:
         return Parcel(*row) if row else None
 
     def parcel_points(self) -> int:
-        """All points this till holds (hundredths): what its owner risks if it is lost."""
-        (points,) = self._db.execute("SELECT coalesce(sum(points), 0) FROM parcel").fetchone()
-        return int(points)
+        """All points this till holds (hundredths)."""
+        return self.parcel_sum()[0]
+
+    def parcel_sum(self) -> tuple[int, int]:
+        """All points this till holds (hundredths), and of how many accounts."""
+        row = self._db.execute(
+            "SELECT coalesce(sum(points), 0), count(DISTINCT account) FROM parcel WHERE points > 0"
+        ).fetchone()
+        return (row[0], row[1])
+
+    def served_since(self, since_s: int) -> int:
+        """How many accounts were served here after `since_s` (UTC seconds)."""
+        row = self._db.execute("SELECT count(*) FROM standing WHERE touched_s > ?", (since_s,)).fetchone()
+        return int(row[0])
+
+    def was_restored(self) -> bool:
+        """Has this till's log lives that ended?"""
+        return self._db.execute("SELECT 1 FROM past_epoch").fetchone() is not None
 
     def hold(self, sale_id: str) -> Hold | None:
         """The saved quote of a sale, if it spends something and is still open."""
@@ -384,6 +421,11 @@ class Reader:
         ).fetchall()
         return frozenset((seq, version) for seq, version in rows)
 
+    def was_pruned(self, sale_id: str) -> bool:
+        """Was this a sale of ours, long ago (offline/pruning.py)?"""
+        row = self._db.execute("SELECT 1 FROM pruned_sale WHERE sale_id = ?", (sale_id,)).fetchone()
+        return row is not None
+
     def corrected(self, entry_id: str) -> bool:
         """Is there an entry that takes this one back?"""
         return self.answers(entry_id, "VOID")
@@ -401,6 +443,10 @@ class Reader:
             for posting in _parse_entry(body).postings
             if ledger.is_balance(posting.account)
         )
+
+    def counted_seq(self, member: Member) -> int:
+        """The last entry of this till's present life that the centre's word of a member counts."""
+        return member.included_seq if member.as_of_ms >= self.uplink().began_ms else 0
 
     def standing(self, account: int) -> tuple[bool | None, int]:
         """Is the account at home here (None: never heard), and when was it served last (UTC seconds)?"""
@@ -451,7 +497,7 @@ class Reader:
         for epoch, seq, body, h, document in rows:
             if epoch != epoch_now:
                 epoch_now = epoch
-                last, head = self._chain_start(till, epoch)
+                last, head = self.chain_start(till, epoch)
             ident = f"{till}-{epoch}-{seq}"
             if seq != last + 1:
                 raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{epoch}-{last + 1}"))
@@ -462,14 +508,14 @@ class Reader:
             if digest != _parse_entry(body).document_sha256:
                 raise LedgerFault(N_("the receipt of entry {id} is not the one that was sold", id=ident))
         uplink = self.uplink()
-        if uplink.restore_id is not None:
+        if uplink.restoring:
             return count  # what the backup lacks comes back from the centre
-        newest = max(self.head(uplink.epoch, till)[0], self._chain_start(till, uplink.epoch)[0])
+        newest = max(self.head(uplink.epoch, till)[0], self.chain_start(till, uplink.epoch)[0])
         if newest < uplink.acked_seq:
             raise LedgerFault(N_("entry {id} is missing", id=f"{till}-{uplink.epoch}-{newest + 1}"))
         return count
 
-    def _chain_start(self, till: str, epoch: int) -> tuple[int, bytes]:
+    def chain_start(self, till: str, epoch: int) -> tuple[int, bytes]:
         """(seq, hash) after which the entries of an epoch lie here: 0, or the end of what was pruned."""
         row = self._db.execute(
             "SELECT to_seq, h FROM pruned WHERE epoch = ? ORDER BY to_seq DESC LIMIT 1", (epoch,)
@@ -497,7 +543,7 @@ class LedgerDb(Reader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _Lock(path.with_suffix(".lock"))
+        self._lock = Lock(path.with_suffix(".lock"))
         try:
             super().__init__(files.open_writer(path, "ledger"))
         except BaseException:
@@ -545,8 +591,9 @@ class LedgerDb(Reader):
                 (reply.till, reply.store, server_url, reply.reply_key, keys, reply.keyset_version),
             )
             self._db.execute(
-                "INSERT INTO uplink (one, epoch, timeline, session, server_ms) VALUES (1, ?, ?, ?, ?)",
-                (reply.epoch, reply.timeline, reply.session, reply.server_ms),
+                "INSERT INTO uplink (one, epoch, timeline, session, server_ms, began_ms)"
+                " VALUES (1, ?, ?, ?, ?, ?)",
+                (reply.epoch, reply.timeline, reply.session, reply.server_ms, reply.server_ms),
             )
             self._db.executemany(
                 "INSERT INTO down_cursor VALUES (?, ?, ?, ?, NULL)",
@@ -589,8 +636,8 @@ class LedgerDb(Reader):
     ) -> Written:
         """Append one entry with its document. Inside a transaction; parcels are moved by the caller."""
         uplink = self.uplink()
-        if uplink.restore_id is not None:
-            raise LedgerFault(RESTORING)
+        if uplink.restoring:
+            raise Restoring
         epoch = uplink.epoch
         last, head = self.head(epoch, till)
         entry, document = build(Place(till, epoch, last + 1))
@@ -761,13 +808,14 @@ class LedgerDb(Reader):
         now_s: int,
         ref: str | None = None,
         document: bytes | None = None,
+        flags: tuple[str, ...] = (),
     ) -> Written:
         """Write an entry that is about no sale (RELEASE, HANDOVER). Inside a transaction."""
         digest = hashlib.sha256(document).digest() if document is not None else None
 
         def build(place: Place) -> tuple[Entry, bytes | None]:
             return (
-                Entry(place.till, place.epoch, place.seq, now_s, kind, account, postings, digest, ref),
+                Entry(place.till, place.epoch, place.seq, now_s, kind, account, postings, digest, ref, flags),
                 document,
             )
 
@@ -816,7 +864,7 @@ def _parse_offer(body: bytes) -> Offer:
         raise LedgerFault(N_("a hold on this disk cannot be read: {why}", why=error)) from error
 
 
-class _Lock:
+class Lock:
     """A lock file: two agents on one ledger would be two writers."""
 
     def __init__(self, path: Path) -> None:

@@ -215,6 +215,8 @@ class Apply:
     down: tuple[DownItem, ...]
     down_signature: bytes
     epochs: dict[int, int] | None = None  # of a restored centre: how far it has each life of ours
+    quarantined: int = 0  # entries that wait for a person's decision
+    ended: bool = False  # the centre has ended this life of the till
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +274,8 @@ Effect: TypeAlias = (
 )
 
 # A refusal that no retry mends soon: said as it is, tried again at the slowest pace.
-HARD = frozenset({wire.FORK, wire.EPOCH, wire.TIMELINE, "TOO_OLD"})
+NOT_ENROLLED, SIGNATURE = "NOT_ENROLLED", "SIGNATURE"  # the centre knows no till by this key
+HARD = frozenset({wire.FORK, wire.EPOCH, wire.TIMELINE, NOT_ENROLLED, SIGNATURE, "TOO_OLD"})
 NOT_TRUSTED = "not_trusted"  # somebody else answers in the centre's name
 NEEDS_A_PERSON = HARD | {wire.GAP, NOT_TRUSTED}
 FAILED_HERE = "failed_here"  # not the link's fault
@@ -390,6 +393,8 @@ class SyncMachine:
                 reply.down,
                 reply.down_signature,
                 self._adopt.epochs if self._adopt else None,
+                reply.quarantined,
+                reply.ended,
             )
         ]
 

@@ -109,6 +109,7 @@ def sync(request: HttpRequest, till: str) -> HttpResponse:
         min_delay_s=MIN_DELAY_S,
         quarantined=lives.quarantined(the_till),
         down_signature=grants.sign_down(the_till.id, accepted.timeline, down),
+        ended=accepted.late,
     )
     home: Home = settings.HOME
     signature = home.reply_key.sign(wire.reply_signing_bytes(the_till.id, message, reply))

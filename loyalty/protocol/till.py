@@ -28,6 +28,11 @@ from loyalty.protocol.centre import merged_into
 
 IDLE_S = 30 * 86_400
 
+# Why points were given back unasked: a flag of the RELEASE, for people who read the ledger.
+FLAG_AWAY = "AWAY"  # the account is at home in another store
+FLAG_IDLE = "IDLE"  # nobody came with its card for long
+FLAG_EXPIRED = "EXPIRED"
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -65,6 +70,7 @@ class Write:
     account: int
     postings: tuple[Posting, ...]
     ref: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +145,12 @@ def take_in(till: str, message: Entry) -> list[Effect]:
     ]
 
 
-def give_back(till: str, account: int, held: Sequence[Held], ref: str | None = None) -> list[Effect]:
-    """Release all that is not promised."""
+def give_back(
+    till: str, account: int, held: Sequence[Held], ref: str | None = None, why: str | None = None
+) -> list[Effect]:
+    """Release all that is not promised. `why` = a flag for people; a RECALL is named by `ref`."""
     postings = moves.release(till, {one.lot: one.loose for one in held})
-    return [Write("RELEASE", account, postings, ref)] if postings else []
+    return [Write("RELEASE", account, postings, ref, (why,) if why else ())] if postings else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +173,11 @@ def tidy(till: str, accounts: Sequence[Standing], shop_now: str, *, online: bool
     effects: list[Effect] = []
     for one in accounts:
         if online and not one.busy and (one.home is False or one.idle_s >= IDLE_S):
-            effects += give_back(till, one.account, one.held)
+            why = FLAG_AWAY if one.home is False else FLAG_IDLE
+            effects += give_back(till, one.account, one.held, why=why)
         else:
             expired = [lot for lot in one.held if lot.terms.expires_at and lot.terms.expires_at <= shop_now]
-            effects += give_back(till, one.account, expired)
+            effects += give_back(till, one.account, expired, why=FLAG_EXPIRED)
     return effects
 
 

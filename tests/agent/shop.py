@@ -137,14 +137,14 @@ class Shop:
         *,
         columns: int | None = 48,
         rulebook: Any = RULEBOOK,
-        settings: Any = SETTINGS,
+        settings: dict[str, Any] | None = None,
         name: str = TILL,
     ) -> None:
         self.directory = directory
         self.name = name
         self.columns = columns
         self.rulebook = rulebook
-        self.settings = settings
+        self.settings = SETTINGS | (settings or {})
         self.wall_s = OPENED_S
         self.clock_ms = 0
         self.down: list[DownItem] = []

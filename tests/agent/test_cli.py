@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 import threading
@@ -19,6 +20,7 @@ from agent.inbox import GetSale, Inbox, LinkChanged, Problem, StatusAsked, Stop,
 from agent.offline.ledger_db import LedgerDb
 from agent.state import StateDir
 from agent.texts import amount
+from loyalty import ledger
 from loyalty.texts import N_
 from tests.agent.shop import CARD, Shop, enrolment
 
@@ -133,7 +135,7 @@ def test_a_till_is_not_enrolled_twice(box: Path) -> None:
     with closing(LedgerDb(box.parent / "till" / "ledger.db")) as book:
         book.enrol(enrolment(), "http://centre")
     says = failed(box, "enroll", "--server", "http://127.0.0.1:1", "--code", "X")
-    assert "needs an empty state directory" in says
+    assert "add --anew" in says
 
 
 def test_a_box_whose_agent_runs_is_not_enrolled(box: Path) -> None:
@@ -203,6 +205,116 @@ def test_a_ledger_that_was_tampered_with_is_said_to_be(sold: Path) -> None:
     assert "T1-1-1" in failed(sold, "ledger", "verify")
 
 
+def ident_of(box: Path, n: int) -> str:
+    rows = [json.loads(line) for line in run(box, "ledger", "tail", "--json").stdout.splitlines()]
+    ident: str = rows[-n]["ident"]
+    return ident
+
+
+def test_the_digits_of_a_slip_are_proven(sold: Path) -> None:
+    ident = ident_of(sold, 1)
+    lines = run(sold, "ledger", "verify", ident).stdout.splitlines()
+    assert lines[0].startswith(ident)
+    assert lines[0].endswith("sale (r1): the centre does not have it yet")
+    assert lines[-2:] == [
+        "receipt: goods 1,000.00\u00a0₽, discounts 100.00\u00a0₽, paid by points 45.00, paid 855.00\u00a0₽;"
+        " earned 42.00",
+        "the digits are right: the entry, its receipt and the chain from entry 1 on (1 entries) are what was"
+        " written",
+    ]
+    proof = json.loads(run(sold, "ledger", "verify", ident_of(sold, 2), "--json").stdout)
+    assert (proof["ok"], proof["walked"], proof["entry"]["kind"], proof["receipt"]) == (True, 2, "VOID", None)
+
+
+def test_what_is_wrong_with_a_slip_is_said_plainly(sold: Path) -> None:
+    right = ident_of(sold, 1)
+    for ident, why in {
+        f"{right[:-6]}{'0' * 6}": f"the digits differ: entry T1-1-1 of this ledger ends with {right[-6:]}",
+        "T2-1-1-3fa94c": "this slip is of till T2; this is till T1",
+        "T1-1-9-3fa94c": "there is no entry T1-1-9 here",
+        "T1-1-0-3fa94c": "there is no entry T1-1-0 here",
+        "T1-2-1-3fa94c": "there is no entry T1-2-1 here",
+        "57-3fa94c": "write it as T1-1-57-3fa94c",
+    }.items():
+        assert why in failed(sold, "ledger", "verify", ident)
+
+
+def test_a_slip_before_which_something_was_changed_is_not_proven(sold: Path) -> None:
+    second = ident_of(sold, 2)
+    with closing(sqlite3.connect(sold.parent / "till" / "ledger.db")) as raw:
+        raw.execute("DROP TRIGGER document_is_never_edited")
+        raw.execute("UPDATE document SET body = zeroblob(64)")
+        raw.commit()
+    assert "entry T1-1-1 is not what was written" in failed(sold, "ledger", "verify", second)
+
+
+def test_the_story_of_an_account(sold: Path) -> None:
+    assert run(sold, "ledger", "tail", "--account", "1001").stdout.splitlines()[:-1] == [
+        "account 1001",
+        "lot c:233-1-1-0: 1,600.00 here, from 2026-01-01 00:00:00, without an end, by rule opening",
+        "c:166-1-1                2026-11-18 11:06:40Z  granted by the centre",
+        "        1,600.00  centre → this till  c:233-1-1-0",
+        f"{ident_of(sold, 1):<24} 2026-11-18 11:06:40Z  sale (r1): the centre does not have it yet",
+        "           45.00  this till → spent  c:233-1-1-0",
+        "           42.00  earned → centre  T1-1-1-0",
+        f"{ident_of(sold, 2):<24} 2026-11-18 11:06:40Z  sale taken back: of entry T1-1-1;"
+        " the centre does not have it yet",
+        "           45.00  spent → this till  c:233-1-1-0",
+    ]
+    short = run(sold, "ledger", "tail", "--account", "1001", "-n", "1").stdout
+    assert "… 2 older entries" in short
+    story = json.loads(run(sold, "ledger", "tail", "--account", "1001", "--json").stdout)
+    assert [entry["kind"] for entry in story["entries"]] == ["GRANT", "SALE", "VOID"]
+    assert story["lots"][0]["points"] == 160_000
+    assert "knows nothing of account 5" in failed(sold, "ledger", "tail", "--account", "5")
+    assert run(sold, "ledger", "tail", "--account", "5", "--sale", "r1").exit_code == 2
+
+
+def test_the_story_of_a_sale(sold: Path) -> None:
+    with closing(Shop(sold.parent / "till")) as shop:
+        shop.know()
+        shop.put("r2", card=CARD, redeem=1_000)
+    lines = run(sold, "ledger", "tail", "--sale", "r1").stdout.splitlines()
+    assert [line.split()[3] for line in lines if line.startswith("T1-")] == ["sale", "sale"]
+    assert "  10.00 promised to sale r2" in lines
+    lines = run(sold, "ledger", "tail", "--sale", "r2").stdout.splitlines()
+    assert lines[1] == "sale r2 is not paid; it is promised 10.00"
+    assert "does not know sale r3" in failed(sold, "ledger", "tail", "--sale", "r3")
+
+
+def test_everything_is_exported_with_the_bytes_that_prove_it(sold: Path, tmp_path: Path) -> None:
+    target = tmp_path / "ledger.jsonl"
+    assert run(sold, "ledger", "export", str(target)).exit_code == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    about, *rows = [json.loads(line) for line in target.read_text("utf-8").splitlines()]
+    assert (about["till"], about["format"], len(rows)) == ("T1", 1, 2)
+    head = ledger.genesis("T1", 1)
+    for row in rows:
+        head = ledger.link(head, base64.b64decode(row["canonical"]))
+        assert row["head"] == head.hex()
+    receipt = rows[0]["receipt"]
+    assert (receipt["document"], receipt["receipt"]["lines"][0]["sku"]) == ("sale", "milk-1")
+    assert [row["acknowledged"] for row in rows] == [False, False]
+    assert "--replace" in failed(sold, "ledger", "export", str(target))
+    assert run(sold, "ledger", "export", "-").stdout == target.read_text("utf-8")
+    assert CARD not in target.read_text("utf-8")
+
+
+def test_a_backup_and_a_restore_say_what_they_did(sold: Path, tmp_path: Path) -> None:
+    state = StateDir(sold.parent / "till")
+    state.make_key()
+    state.save_chain_key(bytes(32))
+    night = tmp_path / "night.tar"
+    assert "life 1 up to entry 2 (2 in all), checked" in run(sold, "backup", str(night)).stdout
+    assert "--replace" in failed(sold, "backup", str(night))
+    said = run(sold, "restore", str(night)).stdout
+    assert "this box is till T1 as it was" in said
+    assert "what lay here before is in" in said
+    assert json.loads(run(sold, "restore", "--in-place", "--json").stdout)["restoring"]
+    assert run(sold, "restore").exit_code == 2
+    assert "there is no directory" in failed(sold, "backup", str(tmp_path / "no" / "night.tar"))
+
+
 @pytest.mark.parametrize("words", [("ledger", "tail"), ("ledger", "verify")])
 def test_a_ledger_that_is_no_database_is_said(box: Path, words: tuple[str, ...]) -> None:
     (box.parent / "till" / "ledger.db").write_text("photos of the shop " * 100, encoding="utf-8")
@@ -269,8 +381,14 @@ def running(box: Path, tmp_path: Path) -> Iterator[Running]:
 def test_the_status_of_a_running_till(box: Path, running: Running) -> None:
     result = run(box, "status")
     assert result.exit_code == 0, result.output
-    assert "till T1, store S1: no link; entries to send: 0; rulebook 7" in result.stdout
-    assert "! check the cable" in result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[:4] == [
+        "till         T1, store S1, life 1",
+        "link         no link (unreachable); never synced",
+        "to send      nothing",
+        "points here  0.00 of 0 accounts; at most 0.00 can be spent here without a link",
+    ]
+    assert lines[-1].startswith("! check the cable")
     assert json.loads(run(box, "status", "--json").stdout)["link"]["word"] == "unreachable"
 
 

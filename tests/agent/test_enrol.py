@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.enrol import enrol
+from agent.enrol import enrol, enrol_anew
 from agent.offline.ledger_db import LedgerDb, LedgerFault
 from agent.state import StateDir
 from agent.sync.client import CentreRefusal, LinkError
@@ -119,3 +119,27 @@ def test_a_till_stays_who_it_is(office: Office, state: StateDir) -> None:
     with pytest.raises(LedgerFault, match="enrolled already"):
         enrol(state, office.url, "ANOTHER-CODE")
     assert len(office.asked) == 1  # the second code was not even sent
+
+
+def test_a_box_that_was_a_till_is_enrolled_anew_and_keeps_what_it_was(
+    office: Office, state: StateDir
+) -> None:
+    enrol(state, office.url, CODE)
+    before = state.till_key_file.read_bytes()
+    office.status, office.body = 403, pack(Refusal("CODE", "this code was used already"))
+    with pytest.raises(CentreRefusal):
+        enrol_anew(state, office.url, CODE, 1_795_000_000)
+    assert state.till_key_file.read_bytes() == before  # nothing has changed
+
+    second = msgspec.structs.replace(enrolment(), epoch=2)
+    office.status, office.body = 200, pack(second)
+    identity, aside = enrol_anew(state, office.url, CODE, 1_795_000_000)
+    assert identity.till == TILL
+    assert aside == state.path / "before-20261118T110640Z"
+    assert (aside / "till.key").read_bytes() == before
+    with closing(LedgerDb(state.ledger)) as book:
+        assert book.uplink().epoch == 2
+        with pytest.raises(LedgerFault, match="stop it first"):
+            enrol_anew(state, office.url, CODE, 1_795_000_000)
+    assert not (state.path / "enrolling").exists()
+    assert office.asked[-1] == office.asked[-2]  # the refusal did not cost the key

@@ -88,6 +88,10 @@ class Witness:
         mine.heard, mine.parcels, mine.epoch = dict(box.heard), defaultdict(int, box.parcels), box.epoch
         self.tainted |= set(box.parcels)
 
+    def saw_the_log(self, till: SimTill) -> None:
+        """What a box that is not looked at any more has written meanwhile."""
+        self._read_log(till, self.box(till))
+
     def lost(self, till: SimTill) -> None:
         """A disk is gone with what it held."""
         self.tainted |= set(self.box(till).parcels)

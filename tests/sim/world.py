@@ -542,6 +542,7 @@ class World:
             self._guard(till, lambda: till.play(till.machine.step(_woken(till))))
             asked = [message for message in self.network[before:] if message.path.endswith("/sync")]
             del self.network[before:]
+            self.witness.saw_the_log(till)  # before it spoke, it may have given back what had expired
             try:
                 for message in asked:
                     status, body = self.centre.ask(

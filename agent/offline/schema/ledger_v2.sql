@@ -4,12 +4,29 @@
 -- A restore from a backup that the centre has not heard of yet: until then nothing is written.
 ALTER TABLE uplink ADD COLUMN restore_id TEXT;
 
+-- What the centre said last: entries of ours that wait for a person's decision; and whether it has
+-- ended this life of the till.
+ALTER TABLE uplink ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE uplink ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+
+-- When this life of the till began, by the centre's clock: what it said of members before that counts
+-- entries of another life.
+ALTER TABLE uplink ADD COLUMN began_ms INTEGER NOT NULL DEFAULT 0;
+
 -- How far the centre has this till's lives that have ended. What is missing there is still sent.
 CREATE TABLE past_epoch (
     epoch           INTEGER PRIMARY KEY,
     acked_seq       INTEGER NOT NULL,
-    log_to          INTEGER NOT NULL        -- the centre had entries up to here when the life ended
+    log_to          INTEGER NOT NULL,       -- the centre had entries up to here when the life ended
+    durable_after   INTEGER NOT NULL        -- once this entry of the present life is durable, these are; 0 = are
 ) STRICT;
+
+-- Sales that were pruned, for a year: a void that comes as late is refused in words.
+CREATE TABLE pruned_sale (
+    sale_id         TEXT PRIMARY KEY,
+    at_s            INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pruned_sale_at ON pruned_sale (at_s);
 
 -- What the centre told us, by its life: each begins its downlinks anew.
 ALTER TABLE downlink RENAME TO downlink_v1;
@@ -28,8 +45,6 @@ INSERT INTO downlink SELECT uplink.timeline, bucket, gseq, body, h, NULL FROM do
 DROP TABLE downlink_v1;
 CREATE TRIGGER downlink_is_never_edited BEFORE UPDATE ON downlink
 BEGIN SELECT RAISE(ABORT, 'what the centre granted is never edited'); END;
-CREATE TRIGGER downlink_is_never_deleted BEFORE DELETE ON downlink
-BEGIN SELECT RAISE(ABORT, 'what the centre granted is never deleted'); END;
 
 ALTER TABLE down_cursor RENAME TO down_cursor_v1;
 CREATE TABLE down_cursor (
@@ -47,8 +62,16 @@ DROP TABLE down_cursor_v1;
 CREATE TABLE down_reply (
     id              INTEGER PRIMARY KEY,
     statement       BLOB NOT NULL,          -- loyalty.wire.down_signing_bytes
-    signature       BLOB NOT NULL
+    signature       BLOB NOT NULL,
+    at_s            INTEGER NOT NULL,       -- when it was applied, and behind which entry of ours
+    epoch           INTEGER NOT NULL,
+    seq             INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX downlink_reply ON downlink (reply);
+-- Pruning writes off the signature first: without it a message is no use to a centre that has forgotten it.
+CREATE TRIGGER downlink_is_never_deleted BEFORE DELETE ON downlink
+WHEN EXISTS (SELECT 1 FROM down_reply WHERE id = OLD.reply)
+BEGIN SELECT RAISE(ABORT, 'what the centre granted is never deleted'); END;
 
 -- Accounts that go on as another (LINK, MERGE).
 CREATE TABLE alias (
