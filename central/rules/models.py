@@ -10,6 +10,7 @@ class Programme(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     number_templates = models.JSONField(default=list)
+    courtesy_points = models.BigIntegerField(default=0)  # K: what a cut-off till may lend an account
 
 
 class Blob(models.Model):

@@ -36,6 +36,7 @@ def publish_store(store: Store) -> Published:
             manifest.CATALOG: publishing.CATALOG_CHANNEL,
         },
         number_templates=tuple(programme.number_templates),
+        courtesy_points=programme.courtesy_points,
         slip=Slip(tuple(store.slip_header), tuple(store.slip_footer)),
         hub=Hub(store.hub, store.hub_url) if store.hub in tills else None,
         tills=tills,

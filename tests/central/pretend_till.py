@@ -162,24 +162,6 @@ class PretendTill:
             self.documents[seq] = document
         return entry
 
-    def hands_over(self, taker: PretendTill, account: int, points_of: dict[str, int]) -> tuple[bytes, bytes]:
-        """As a hub on the LAN (§5.5): the HANDOVER in its log, and its signed word."""
-        pieces = [moves.Piece(lot, points, terms()) for lot, points in points_of.items()]
-        postings = moves.give(ledger.parcel(self.id), ledger.parcel(taker.id), pieces)
-        for lot, points in points_of.items():
-            self.parcels[account, lot] -= points
-        self.write("HANDOVER", account, postings, ref=f"{taker.id}-{taker.epoch}:r1")
-        return self.log[-1], self.key.sign(wire.handed_signing_bytes(self.log[-1]))
-
-    def takes_over(self, word: tuple[bytes, bytes]) -> None:
-        """The other end: its points, and the word for them in the own log."""
-        given = ledger.parse(word[0])
-        for posting in given.postings:
-            if posting.account == ledger.parcel(self.id):
-                self.parcels[given.account or 0, posting.lot] += posting.points
-        proof = document.canonical(document.HandoverDocument(*word))
-        self.write("HANDOVER", given.account, document=proof, ref=given.id)
-
     def held(self, account: int) -> int:
         """Hundredths of an account that this till may spend."""
         return sum(points for (who, _), points in self.parcels.items() if who == account)
@@ -255,9 +237,15 @@ class PretendTill:
 
     # ---- on the shop's network
 
-    def hand_over(self, taker: PretendTill, account: int, receipt: str = "r1") -> tuple[bytes, bytes]:
-        """The hub gives all it has of an account: its HANDOVER and its signature."""
-        lots = self.lots(account)
+    def hand_over(
+        self,
+        taker: PretendTill,
+        account: int,
+        receipt: str = "r1",
+        lots: dict[str, int] | None = None,
+    ) -> tuple[bytes, bytes]:
+        """The hub gives `lots` (else all it has) of an account: its HANDOVER and its signature."""
+        lots = self.lots(account) if lots is None else lots
         pieces = [moves.Piece(lot, points, terms()) for lot, points in lots.items()]
         postings = moves.give(ledger.parcel(self.id), ledger.parcel(taker.id), pieces)
         for lot, points in lots.items():

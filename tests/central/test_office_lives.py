@@ -116,7 +116,7 @@ def test_a_power_cut_before_the_look_at_what_waited_for_a_life_to_end(
     hub, anna = a_shop(office)
     taker = office.till()
     (lot,) = hub.lots(anna)
-    taker.takes_over(hub.hands_over(taker, anna, {lot: 30_00}))
+    taker.take_over(*hub.hand_over(taker, anna, lots={lot: 30_00}))
     taker.sync()
     assert holders(anna) == {"free": 10_00, "T1~1": 90_00}  # the hub has not said it yet
     with monkeypatch.context() as dark:

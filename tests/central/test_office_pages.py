@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from html import unescape
 
-import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -13,13 +12,13 @@ from django.utils import translation
 from django.utils.translation import gettext
 from office import ADMIN, ANNA, BORIS, PASSWORD, VERA, Office
 
-import loyalty.settings
 from central.console import account_page, entry_words, fleet_page
 from central.console.templatetags.points import points
 from central.fleet import lives, timeline
 from central.fleet.models import TillLife
 from central.members import registering
-from central.rules import publishing, store_settings
+from central.rules import publishing
+from central.rules.models import Programme
 from loyalty import ledger
 from loyalty.ledger import LotTerms, Spent
 
@@ -183,7 +182,7 @@ def test_the_story_of_an_account_is_told_to_the_end(clerk: Client, office: Offic
     hub, second, other = office.till("S1"), office.till("S1"), office.till("S2")
     hub.sync()
     (lot,) = hub.lots(anna)
-    second.takes_over(hub.hands_over(second, anna, {lot: 20_00}))
+    second.take_over(*hub.hand_over(second, anna, lots={lot: 20_00}))
     other.claim(anna, 5_00)
     welcome = LotTerms("2026-01-01T00:00:00", None, ledger.once_rule("welcome", "ever"))
     for till in (hub, other):
@@ -277,13 +276,8 @@ def test_each_value_that_is_out_of_order_comes_with_its_remedy(clerk: Client, of
 
 def test_exposure_counts_what_a_silent_till_may_lend(clerk: Client, office: Office) -> None:
     """Three customers came in the hour before it fell silent for an hour; to each it may lend 50."""
+    Programme.objects.update(courtesy_points=50_00)
     store = office.store()
-    known = store_settings.in_force(store)
-    assert known is not None
-    lending = msgspec.structs.replace(known, courtesy_points=50_00)
-    publishing.publish(
-        publishing.settings_channel(store), {store_settings.FILE: loyalty.settings.encode(lending)}
-    )
     till = office.till()
     accounts = [office.member(number, "100.00", home=store) for number in (ANNA, BORIS, VERA)]
     till.sync()
