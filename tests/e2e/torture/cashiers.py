@@ -33,7 +33,8 @@ PLANS: dict[tuple[str, ...], int] = {
     ("quote", "park", "void"): 5,
     ("quote", "commit", "print"): 15,
     ("quote", "commit", "print", "print"): 5,  # the second one is the same question
-    ("quote", "commit", "void"): 15,
+    ("quote", "commit", "void"): 10,
+    ("quote", "commit", "void", "void"): 5,
     ("quote", "commit", "return"): 10,
     ("quote", "commit", "return", "return"): 5,
 }
@@ -255,7 +256,7 @@ def _commit(cash: CashProgram, purchase: Purchase, book: Book) -> None:
         purchase.quoted = None  # a quote that promised nothing lives in memory only: take a new one
         purchase.steps.appendleft("quote")
         return
-    if purchase.paid is not None and purchase.paid != paid:
+    if purchase.paid not in (None, paid):
         raise Refused(f"the same commit was answered otherwise: {purchase.paid['ident']}, {paid['ident']}")
     purchase.paid = paid
 
@@ -264,13 +265,16 @@ def _void(cash: CashProgram, purchase: Purchase, _: Book) -> None:
     if purchase.paid is None:
         cash.void(purchase.id, "покупатель передумал")
         purchase.given_up = True
-    else:
-        purchase.taken_back = cash.void(purchase.id, "ошибка кассира")
+        return
+    taken_back = cash.void(purchase.id, "ошибка кассира")
+    if purchase.taken_back not in (None, taken_back):
+        raise Refused(f"the same void was answered otherwise: {purchase.taken_back}, {taken_back}")
+    purchase.taken_back = taken_back
 
 
 def _return(cash: CashProgram, purchase: Purchase, _: Book) -> None:
     returned = cash.take_back(f"{purchase.id}.back", {"2": 1000}, sale_id=purchase.id)
-    if returned["pending"] or (purchase.returned is not None and purchase.returned != returned):
+    if returned["pending"] or purchase.returned not in (None, returned):
         raise Refused(f"the same goods came back otherwise: {purchase.returned}, {returned}")
     purchase.returned = returned
 

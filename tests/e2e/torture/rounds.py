@@ -64,6 +64,7 @@ MUST = (
     "till and centre were killed at once",
     "the cable was pulled",
     "the till was killed without a link",
+    "the till's end met three questions or more at once",
     "the till's end met a quote in flight",
     "the till's end met a commit that was not written yet",
     "the till's end met a commit that was written and not answered",
@@ -328,6 +329,7 @@ class Torture:
             bare = len(self._shop.book.paid_idents() - self._shop.paper.originals.keys())
             count["the till's end met a slip that was not on paper"] += bare > self._bare
             self._bare = bare
+            count["the till's end met three questions or more at once"] += len(met.unanswered) >= 3
             for purchase in met.unanswered:
                 count[f"the till's end met a {_question(purchase, log)}"] += 1
 
