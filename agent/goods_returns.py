@@ -253,11 +253,11 @@ class GoodsReturns:
         heard = current.heard
         if heard is None:
             return None
-        if heard.reply is None:
+        if heard.answer is None:
             if heard.refused == NO_SUCH_RECEIPT:
                 raise Problem(404, "unknown_sale", NO_RECEIPT)
             return None
-        reply, digits = heard.reply, heard.ref.rpartition("-")[2]
+        reply, digits = heard.answer, heard.ref.rpartition("-")[2]
         corrections = tuple((ledger.parse(body), paper or None) for body, paper in reply.returns)
         return self._sale(ledger.parse(reply.entry), reply.document, digits, corrections, reply.owner)
 

@@ -287,7 +287,7 @@ class ReceiptFound:
     """A receipt of another till (verified), or None; `refused` = the centre's word for why not."""
 
     ref: str
-    reply: ReceiptReply | None
+    answer: ReceiptReply | None
     refused: str | None
 
 
@@ -304,7 +304,7 @@ class HandedOver:
     """What the store's hub (verified) answered to a question; None: nothing, or not in its time."""
 
     request: HandoverRequest
-    reply: HandoverReply | None
+    answer: HandoverReply | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -370,7 +370,7 @@ class Till:
 
     def _handed_over(self, event: HandedOver) -> None:
         """The hub answered; its points are this till's, whatever becomes of the sale."""
-        reply = event.reply
+        reply = event.answer
         given = 0
         if reply is not None:
             given = heard.take_over(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
+from concurrent.futures import Future
+from typing import get_args
 
 import pytest
 
+from agent import inbox
 from agent.drivers.contracts import ScanData
 from agent.inbox import INBOX_MAX, Inbox, LookupFailed, Problem, StatusAsked, Stop
 
@@ -62,3 +66,10 @@ def test_the_word_to_stop_waits_for_room(full: Inbox) -> None:
     assert taken[-1] == Stop()
     assert posted.wait(10)
     thread.join(10)
+
+
+def test_a_slot_called_reply_is_one_that_can_be_answered() -> None:
+    """A full inbox and a failing disk answer whoever waits; what came as an answer waits for nobody."""
+    for kind in get_args(inbox.Event):
+        slots = {f.name: f for f in dataclasses.fields(kind)}
+        assert "reply" not in slots or isinstance(slots["reply"].default_factory(), Future), kind

@@ -44,7 +44,7 @@ from django.db import OperationalError, connection, connections  # noqa: E402
 from django.test import Client  # noqa: E402
 
 from central import clock  # noqa: E402
-from central.fleet import enrolment, timeline  # noqa: E402
+from central.fleet import enrolment, polls, timeline  # noqa: E402
 from central.fleet.models import Centre, TillCursor, TillLife  # noqa: E402
 from central.ledger import applier  # noqa: E402
 from central.members import directory, importing  # noqa: E402
@@ -78,6 +78,8 @@ class SimCentre:
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         clock.now_ms = now_ms
+        polls.open_now = lambda: frozenset()
+        polls.wake = lambda _till: None
         connections.close_all()
         if not _made.exists():
             call_command("migrate", verbosity=0, interactive=False)

@@ -57,6 +57,7 @@ class Witness:
         self.spent: dict[str, int] = defaultdict(int)
         self.issued: dict[str, int] = defaultdict(int)
         self._parsed: dict[tuple[str, int, int], Entry] = {}
+        self._handed: dict[str, Entry] = {}  # HANDOVERs of hubs, by the entry's id
         self._inbox: dict[Life, int] = {}
 
     def box(self, till: SimTill) -> Box:
@@ -178,12 +179,13 @@ class Witness:
                 entry = ledger.parse(body)
                 digest = hashlib.sha256(document).digest() if document is not None else None
                 expect("I6", digest == entry.document_sha256, f"{entry.id} is not of its document")
+                self._count(entry, body)
                 if epoch == box.epoch:
                     self._book(box, till.till_id, entry)
-                self._count(entry, body)
 
     def _book(self, box: Box, till_id: str, entry: Entry) -> None:
-        for posting in entry.postings:
+        given = self._handed.get(entry.ref or "") if entry.kind == "HANDOVER" else None
+        for posting in (*entry.postings, *(given.postings if given else ())):
             if posting.account == ledger.parcel(till_id):
                 box.parcels[posting.lot] += posting.points
 
@@ -193,10 +195,16 @@ class Witness:
         if key in self.entries:
             return
         self.entries[key] = entry
+        if entry.kind == "HANDOVER" and entry.postings:
+            self._handed[entry.id] = entry
         for posting in entry.postings:
             if posting.account == ledger.SPENT:
                 self.spent[posting.lot] += posting.points
-            elif posting.account in (ledger.ISSUED, ledger.ADJUSTED) and posting.points < 0:
+            elif (
+                posting.account in (ledger.ISSUED, ledger.ADJUSTED)
+                and posting.points < 0
+                and entry.kind not in ("LINK", "MERGE")
+            ):
                 self.issued[posting.lot] -= posting.points
         for posting in entry.postings:
             lot = posting.lot
@@ -307,6 +315,20 @@ class Witness:
                 for posting in ledger.parse(body).postings:
                     if posting.account == ledger.parcel(till.till_id):
                         says[posting.lot] += posting.points
+        # What its hub has handed to it: booked and not heard here, or the other way round.
+        taken = {
+            entry.ref
+            for entry in map(ledger.parse, (body for body, _ in box.log[life]))
+            if entry.kind == "HANDOVER"
+        }
+        for given in self._handed.values():
+            here = ledger.parcel(till.till_id)
+            if not given.ref or _life(given.ref) != uplink.epoch:
+                continue
+            booked = LedgerEntry.objects.filter(till=given.till, epoch=given.epoch, seq=given.seq).exists()
+            for posting in given.postings:
+                if posting.account == here and given.till != till.till_id:
+                    says[posting.lot] += posting.points * ((given.id in taken) - booked)
         # What it was granted before the centre forgot, and the centre has not booked again yet.
         for (body,) in InboxEntry.objects.filter(till__startswith="c:", applied=False).values_list("body"):
             entry = ledger.parse(bytes(body))

@@ -27,22 +27,28 @@ from agent.inbox import (
     Ask,
     Claimed,
     Event,
+    HandedOver,
+    HandoverAsked,
     Inbox,
     LoadBatchAsked,
     LookedUp,
     LookupFailed,
+    PastRulesReady,
+    ReceiptFound,
     RetryNoted,
 )
 from agent.inbox import LinkChanged as LinkTold
 from agent.offline import heard
-from agent.offline.engine import InForce
+from agent.offline.engine import InForce, PastRules
 from agent.offline.ledger_db import LedgerDb, Reader, Uplink
 from agent.offline.snapshot_db import Members, SnapshotDb
 from agent.sync import machine, trust
+from agent.sync.asking import HubPlace
+from agent.sync.hub import Door, Turned
 from agent.sync.machine import SyncMachine
 from agent.till import Till
 from loyalty import wire
-from loyalty.wire import ClaimRequest, EnrollReply, Member
+from loyalty.wire import ClaimRequest, EnrollReply, HandoverRequest, Member
 from tests.sim.centre import Crash
 
 
@@ -84,14 +90,21 @@ class Outside:
     def claim(self, request: ClaimRequest) -> None:
         self._till.claim(request)
 
+    def receipt(self, ref: str) -> None:
+        self._till.find_receipt(ref)
+
+    def past_rules(self, asked: PastRules) -> None:
+        # All rulebooks of this programme are one; compiling them off the loop is tested elsewhere.
+        self._till.later.append(PastRulesReady(asked, self._till.in_force.compiled))
+
+    def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
+        self._till.ask_hub(hub, request)
+
     def learn(self, card_key: int, member: Member) -> None:
         self._till.shelf.learn(card_key, member, self._till.wall_s())
 
     def print_slip(self, job_id: str, document: Document) -> None:
         self._till.later.append(OutputComplete("printer", job_id))
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: None
 
 
 @dataclass(eq=False)
@@ -105,6 +118,7 @@ class SimTill:
     in_force: InForce
     now_ms: Callable[[], int]
     send: Callable[..., None]
+    over_the_lan: Callable[[SimTill, str, bytes, Callable[[bytes | None], None]], None]
     clock_off_s: int = 0
     cable: bool = True  # is the link there?
     wants_sync: bool = True
@@ -304,6 +318,51 @@ class SimTill:
 
         request = wire.LookupRequest(wire.WIRE_VERSION, card_key)
         self.send(self, "POST", "lookup", request, self.session, answered)
+
+    def find_receipt(self, ref: str) -> None:
+        def answered(status: int | None, body: bytes) -> None:
+            if not self.is_up:
+                return
+            reply = _unpacked(status, body, wire.ReceiptReply)
+            if reply is not None and not trust.receipt_is_ours(
+                self.enrolment.reply_key, self.till_id, ref, reply
+            ):
+                reply = None
+            refused = None
+            if status not in (None, 200):
+                refusal = _unpacked(200, body, wire.Refusal)
+                refused = refusal.code if refusal else None
+            self.handle(ReceiptFound(ref, reply, refused))
+
+        self.send(self, "GET", f"/v1/receipts/{ref}", None, self.session, answered)
+
+    # ---- the store's hub
+
+    def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
+        signed = msgspec.structs.replace(
+            request, signature=self.key.sign(wire.handover_signing_bytes(request))
+        )
+
+        def answered(body: bytes | None) -> None:
+            if not self.is_up:
+                return
+            reply = None if body is None else _unpacked(200, body, wire.HandoverReply)
+            good = reply is not None and trust.handover_is_good(hub.till, hub.key, request, reply)
+            self.handle(HandedOver(request, reply if good else None))
+
+        self.over_the_lan(self, hub.till, wire.pack(signed), answered)
+
+    def answer_the_lan(self, body: bytes) -> bytes | None:
+        """As the hub's server does (agent/sync/hub.py); None where it turns the question away."""
+        door = Door(self.till_id, lambda: self.in_force.settings, self.key.sign)
+        try:
+            ask = HandoverAsked(door.admit(body, "sim", self.now_ms() / 1000))
+        except Turned:
+            return None
+        self.handle(ask)
+        if ask.reply.exception() is not None:
+            return None
+        return wire.pack(door.answer(ask.reply.result(0)))
 
     def claim(self, request: ClaimRequest) -> None:
         def answered(status: int | None, body: bytes) -> None:

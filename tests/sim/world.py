@@ -18,15 +18,32 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.inbox import CommitBody, CommitSale, Problem, PutSale, SaleBody, VoidBody, VoidSale
+from agent.inbox import (
+    CommitBody,
+    CommitSale,
+    NewInForce,
+    Problem,
+    PutSale,
+    ReturnBody,
+    ReturnGoods,
+    SaleBody,
+    VoidBody,
+    VoidSale,
+)
 from agent.offline import engine
-from central.fleet import enrolment, lives
-from central.fleet.models import Centre, Till, TillLife
+from agent.sync import machine
+from central import tending
+from central.fleet import enrolment, lives, polls
+from central.fleet.models import Centre, Store, Till, TillLife
 from central.ledger.models import Share
+from central.members import merging
+from central.rules import publishing, store_settings
 from loyalty import ledger, wire
+from loyalty import settings as loyalty_settings
 from loyalty.check_digits import gtin_ok
-from tests.sim.centre import TEMPLATES, Crash, SimCentre, scratch
+from tests.sim.centre import Crash, SimCentre, scratch
 from tests.sim.invariants import Box, BrokenError, Witness
 from tests.sim.till import SimTill, converted, new_key
 
@@ -53,6 +70,11 @@ FAULTS = (
     "clone",
     "till_closed",
     "late_entries",
+    "hub_asked",
+    "hub_answer_lost",
+    "recalled",
+    "goods_returned",
+    "merged",
     "clock_jump",
     "till_disk_full",
     "till_io_error",
@@ -60,12 +82,6 @@ FAULTS = (
     "cable_cut",
 )
 
-SETTINGS = {
-    "format": 1,
-    "offsets": [[0, 180]],
-    "channels": {"rulebook": "rulebook.all", "catalog": "catalog.all"},
-    "number_templates": TEMPLATES,
-}
 RULEBOOK = {
     "format": 1,
     "semantics": 1,
@@ -78,6 +94,9 @@ RULEBOOK = {
     ],
 }  # fmt: skip
 CATALOG = {"format": 1, "currency": "RUB", "categories": {}, "skus": {"tea": {"name": "Чай", "unit": "шт"}}}
+
+
+LINE = {"id": "1", "sku": "tea", "price": 10_000, "quantity": 1000}
 
 
 def card(n: int) -> str:
@@ -120,6 +139,8 @@ class World:
         self.sales = 0
         self.directory = scratch()
         self.centre = SimCentre(lambda: self.ms)
+        polls.open_now, polls.wake = self.listening, self.wake
+        self.retired: list[str] = []
         self.backups: list[tuple[SimTill, Path]] = []
         for store in STORES:
             self.centre.store(store)
@@ -186,8 +207,9 @@ class World:
             return None
         self.sales += 1
         sale_id = f"s{self.sales}"
-        number = self.chance.choice([*self.cards, None])
-        redeem = self.chance.choice([None, "max", self.chance.randrange(1, 50) * 100]) if number else None
+        number = self.chance.choice([*self.cards, *self.retired, None])
+        redeem = self.chance.choice([None, "max", "max", self.chance.randrange(1, 90) * 100])
+        redeem = redeem if number else None
         body = {
             "lines": [
                 {"id": "1", "sku": "tea", "price": self.chance.randrange(100, 60_000), "quantity": 1000}
@@ -198,7 +220,7 @@ class World:
         ask = PutSale(sale_id, converted(body, SaleBody))
         till.asked[sale_id] = ask
         self._guard(till, lambda: till.handle(ask))
-        return f"{till.name} {sale_id} card={number and self.cards.index(number)} redeem={redeem}"
+        return f"{till.name} {sale_id} card={number and number[-4:]} redeem={redeem}"
 
     def _collect(self, till: SimTill) -> None:
         """Quotes that were answered meanwhile."""
@@ -279,7 +301,8 @@ class World:
         """A till says something: it is under way."""
         body = wire.pack(request) if request is not None else b""
         headers = {"Authorization": f"Kopilka {till.till_id}:{session}"}
-        path = f"/v1/tills/{till.till_id}/{path}"
+        if not path.startswith("/"):
+            path = f"/v1/tills/{till.till_id}/{path}"
         self.network.append(Message(till, method, path, body, headers, answered))
 
     def deliver(self) -> str | None:
@@ -290,6 +313,9 @@ class World:
             self.happened["message_reordered"] += 1
         message = self.network.pop(n)
         fate = self.chance.random() if not self.calm else 1.0
+        if message.method == "LAN":
+            self._tell(message, None, b"")
+            return f"{message.till.name} asks {message.path}"
         if not message.till.cable or not self.centre.is_up or fate < 0.05:
             self.happened["request_lost" if fate < 0.05 else "no_link"] += 1
             self._tell(message, None, b"")
@@ -325,11 +351,114 @@ class World:
             self._guard(message.till, lambda: answered(status, body))
 
     def sync(self) -> str | None:
-        till = self._some()
+        wanting = [till for till in self._up() if till.wants_sync]
+        till = self.chance.choice(wanting) if wanting and self.chance.random() < 0.6 else self._some()
         if till is None:
             return None
         self._guard(till, till.sync)
         return till.name
+
+    def over_the_lan(
+        self, till: SimTill, hub: str, body: bytes, answered: Callable[[bytes | None], None]
+    ) -> None:
+        """A till asks the hub of its shop: the shop's network loses little, but it does."""
+
+        def arrive(_status: int | None, _body: bytes) -> None:
+            place = next((box for box in self._up() if box.till_id == hub), None)
+            said: list[bytes | None] = []
+            if place is not None and place not in self.suspects and self.chance.random() > 0.05:
+                for _ in range(1 + (self.chance.random() < 0.1)):
+                    self._guard(place, lambda: said.append(place.answer_the_lan(body)))
+                self.happened["hub_asked"] += 1
+            answer = said[-1] if said else None
+            if answer is not None and self.chance.random() < 0.3 and not self.calm:
+                self.happened["hub_answer_lost"] += 1
+                answer = None
+            answered(answer)
+
+        self.network.append(Message(till, "LAN", hub, b"", {}, arrive))
+
+    def listening(self) -> frozenset[str]:
+        """Whose long poll stands open."""
+        return frozenset(box.till_id for box in self._up() if box.cable and box not in self.suspects)
+
+    def wake(self, till_id: str) -> None:
+        """The bell of a long poll."""
+        self.happened["recalled"] += 1
+        for box in self._up():
+            if box.till_id == till_id:
+                box.wants_sync = True
+
+    def channels(self) -> str | None:
+        """A till fetches the settings of its shop: who is the hub, and whom to believe."""
+        till = self._some()
+        if till is None or not till.cable or not self.centre.is_up:
+            return None
+        store = Till.objects.get(id=till.till_id).store_id
+        self._bring(till, store)
+        return till.name
+
+    def _bring(self, till: SimTill, store: str) -> None:
+        channel = publishing.settings_channel(store)
+        version = publishing.newest_versions((channel,))[channel]
+        if version > till.in_force.versions.get(channel, 0):
+            till.in_force = self._in_force(store)
+            event = NewInForce(channel, version, "0" * 64, till.in_force)
+            self._guard(till, lambda: till.handle(event))
+
+    def _in_force(self, store: str) -> engine.InForce:
+        settings = store_settings.in_force(store)
+        assert settings is not None
+        channel = publishing.settings_channel(store)
+        return engine.build(
+            loyalty_settings.encode(settings),
+            msgspec.json.encode(RULEBOOK),
+            msgspec.json.encode(CATALOG),
+            versions=publishing.newest_versions((channel,)),
+        )
+
+    def goods_back(self) -> str | None:
+        """A customer returns a part, at this till or at another, with the slip or without."""
+        till = self._some()
+        sold_at = self._some()
+        if till is None or sold_at is None or not sold_at.answered:
+            return None
+        sale_id = self.chance.choice(sorted(sold_at.answered))
+        _, sold = sold_at.answered[sale_id]
+        ident = sold["ident"] if self.chance.random() < 0.9 else "чек 17"
+        where = {"sale_id": sale_id} if till is sold_at else {"ref": ident}
+        body = {
+            "return_id": f"ret{self.steps}",
+            "lines": {"1": self.chance.choice([250, 500, 1000])},
+            "slip": "lines",
+            **where,
+        }
+        ask = ReturnGoods(converted(body, ReturnBody))
+        self._guard(till, lambda: till.handle(ask))
+        self.happened["goods_returned"] += 1
+        return f"{till.name} {sale_id}"
+
+    def merge_cards(self) -> str | None:
+        """The office finds that two cards are one customer's."""
+        if not self.centre.is_up or len(self.cards) < 4 or Centre.objects.get().fenced:
+            return None
+        old, new = self.chance.sample(self.cards, 2)
+        merging.merge(old, new)
+        self.cards.remove(old)
+        self.retired.append(old)
+        self.happened["merged"] += 1
+        return ""
+
+    def tend(self) -> str | None:
+        """The office's clockwork."""
+        if not self.centre.is_up:
+            return None
+        for life in TillLife.objects.filter(resumed_ms=None):
+            past = ledger.life(life.till_id, life.epoch)
+            self.witness.tainted |= set(Share.objects.filter(holder=past).values_list("lot", flat=True))
+        for step in tending.STEPS:
+            step()
+        return ""
 
     def cable(self) -> str | None:
         till = self._some()
@@ -472,18 +601,24 @@ class World:
         reply = enrolment.enrol(wire.EnrollRequest(wire.WIRE_VERSION, code, public, "sim"))
         directory = self.directory / f"{till_id}-{reply.epoch}-{self.steps}"
         directory.mkdir()
-        settings = {**SETTINGS, "store": {"id": store, "name": store}}
-        in_force = engine.build(
-            msgspec.json.encode(settings),
-            msgspec.json.encode(RULEBOOK),
-            msgspec.json.encode(CATALOG),
-            versions={},
-        )
         name = f"{till_id}.{reply.epoch}"
-        till = SimTill(name, reply, key, directory, in_force, lambda: self.ms, self.send)
-        self.boxes.append(till)
+        till = self._box(name, reply, key, directory, self._in_force(store))
+        if Store.objects.get(id=store).hub == till_id:
+            enrolment.change_store(store, {"hub_url": "http://192.0.2.1:7720"})
         self._enrolled_since_backup = True
         return till
+
+    def _box(
+        self,
+        name: str,
+        reply: wire.EnrollReply,
+        key: Ed25519PrivateKey,
+        directory: Path,
+        in_force: engine.InForce,
+    ) -> SimTill:
+        box = SimTill(name, reply, key, directory, in_force, lambda: self.ms, self.send, self.over_the_lan)
+        self.boxes.append(box)
+        return box
 
     def clone(self) -> str | None:
         """Somebody copies a disk and switches the copy on."""
@@ -493,10 +628,7 @@ class World:
         directory = self.directory / f"clone-{self.steps}"
         directory.mkdir()
         till.backup(directory / "ledger.db")
-        twin = SimTill(
-            f"{till.name}'", till.enrolment, till.key, directory, till.in_force, lambda: self.ms, self.send
-        )
-        self.boxes.append(twin)
+        twin = self._box(f"{till.name}'", till.enrolment, till.key, directory, till.in_force)
         self.witness.cloned(till, twin)
         self.suspects = {till: self.steps, twin: self.steps}
         self.happened["clone"] += 1
@@ -537,12 +669,17 @@ class World:
             return None
         till, _ = self.stolen.pop(0)
         if till.is_up:
-            till.machine = till.machine  # whatever it waited for is gone with the cable
+            till.stop()
+        till.crash_in = None
+        till.start()
+        self._sells_once_more(till)
+        if till.is_up:
             before = len(self.network)
-            self._guard(till, lambda: till.play(till.machine.step(_woken(till))))
+            self._guard(till, lambda: till.play(till.machine.step(machine.Woken())))
             asked = [message for message in self.network[before:] if message.path.endswith("/sync")]
             del self.network[before:]
-            self.witness.saw_the_log(till)  # before it spoke, it may have given back what had expired
+            if till.is_up:
+                self.witness.saw_the_log(till)  # what it sold, and gave back before it spoke
             try:
                 for message in asked:
                     status, body = self.centre.ask(
@@ -554,6 +691,15 @@ class World:
                 pass
         self._bury(till)
         return till.name
+
+    def _sells_once_more(self, till: SimTill) -> None:
+        ask = PutSale(f"thief{self.steps}", converted({"lines": [LINE], "card": None}, SaleBody))
+        self._guard(till, lambda: till.handle(ask))
+        if not till.is_up or not ask.reply.done() or ask.reply.exception() is not None:
+            return
+        quoted = ask.reply.result(0)
+        body = {"quote_id": quoted["quote_id"], "tenders": [{"type": "cash", "amount": LINE["price"]}]}
+        self._guard(till, lambda: till.handle(CommitSale(ask.sale_id, converted(body, CommitBody))))
 
     def _bury(self, till: SimTill) -> None:
         if till.is_up:
@@ -588,12 +734,6 @@ class World:
         return ""
 
 
-def _woken(till: SimTill) -> Any:
-    from agent.sync import machine
-
-    return machine.Woken()
-
-
 def _copy(box: Box) -> Box:
     copy = Box(epoch=box.epoch)
     copy.log.update({life: list(rows) for life, rows in box.log.items()})
@@ -601,10 +741,14 @@ def _copy(box: Box) -> Box:
 
 
 ACTIONS: dict[str, tuple[float, Callable[[World], str | None]]] = {
-    "sell": (12, World.sell),
-    "pay": (10, World.pay),
+    "sell": (16, World.sell),
+    "pay": (12, World.pay),
     "pay_again": (1, World.pay_again),
     "give_up": (2, World.give_up),
+    "goods_back": (1.5, World.goods_back),
+    "channels": (1.5, World.channels),
+    "merge_cards": (0.4, World.merge_cards),
+    "tend": (1.5, World.tend),
     "deliver": (40, World.deliver),
     "sync": (12, World.sync),
     "a_moment": (8, World.a_moment),
@@ -618,7 +762,7 @@ ACTIONS: dict[str, tuple[float, Callable[[World], str | None]]] = {
     "centre_crash": (0.4, World.centre_crash),
     "centre_crash_soon": (0.8, World.centre_crash_soon),
     "centre_start": (4, World.centre_start),
-    "disk_trouble": (1.0, World.disk_trouble),
+    "disk_trouble": (1.6, World.disk_trouble),
     "disk_mended": (2.0, World.disk_mended),
     "till_backup": (1.0, World.till_backup),
     "till_restore": (0.7, World.till_restore),
@@ -626,9 +770,23 @@ ACTIONS: dict[str, tuple[float, Callable[[World], str | None]]] = {
     "centre_restore": (0.6, World.centre_restore),
     "clone": (0.4, World.clone),
     "part_clones": (2.0, World.part_clones),
-    "close_till": (0.4, World.close_till),
-    "thief": (0.6, World.thief),
+    "close_till": (0.6, World.close_till),
+    "thief": (1.0, World.thief),
     "resume": (0.3, World.resume),
     "decide_late": (0.3, World.decide_late),
 }
-CALM = {"sell", "pay", "pay_again", "give_up", "deliver", "sync", "a_moment", "a_while", "days"}
+CALM = {
+    "sell",
+    "pay",
+    "pay_again",
+    "give_up",
+    "goods_back",
+    "channels",
+    "merge_cards",
+    "tend",
+    "deliver",
+    "sync",
+    "a_moment",
+    "a_while",
+    "days",
+}
