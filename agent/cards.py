@@ -94,7 +94,8 @@ class Cards:
         epoch = self._ledger.uplink().epoch
         own = self._ledger.own_change(member.account, epoch, self._ledger.counted_seq(member))
         parcels = self._ledger.parcels(member.account, but_for=sale_id)
-        return Customer(member, parcels, member.balance + own, member.as_of_ms // 1000)
+        worked = self._ledger.worked(member.account, epoch, member.included_seq)
+        return Customer(member, parcels, member.balance + own, member.as_of_ms // 1000, worked)
 
     def is_fresh(self, customer: Customer) -> bool:
         """May the balance be said as such: is the link up, and the centre's word young?"""

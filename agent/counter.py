@@ -446,6 +446,7 @@ class Counter:
             at_s=now_s,
             answer=answer,
             print_waived=columns is None,
+            worked=pricing.worked(offer),
         )
         self._forget(ask.sale_id)
         self._health.clear("disk_full")

@@ -8,24 +8,26 @@ later, after a restart and under other rules, needs nothing else.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from agent.offline.engine import InForce, wall_clock
-from agent.offline.ledger_db import Parcel
+from agent.offline.ledger_db import Parcel, Worked
 from loyalty import document
 from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLot, Tender
 from loyalty.faults import Fault, Refused
-from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent
+from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent, once_key, once_rule
+from loyalty.once import counters_on, key_day
 from loyalty.sale import Cart, Offer, Paid
 from loyalty.texts import N_
 from loyalty.wire import Member
 
 TOTAL_MAX_MINOR = 10**12  # more than any till sells at once: a price or a quantity is wrong
 ELSEWHERE = "z:elsewhere"  # no lot: what a till does not hold, spent after all that it does
+DATE_CHARS = len("YYYY-MM-DD")
 LOTS_MAX = 1_000  # of one customer in one receipt, so that its entry is never too large for the ledger
 
 
@@ -34,13 +36,15 @@ class Customer:
     """Who buys, as the till knows them now.
 
     `parcels` are what it may promise; `balance` counts everything, everywhere, as
-    of `as_of_s` (UTC seconds) and with this till's own entries since.
+    of `as_of_s` (UTC seconds) and with this till's own entries since. `worked` = rule ->
+    the local dates of those entries, where a rule with a counter did something.
     """
 
     member: Member
     parcels: Sequence[Parcel]
     balance: int
     as_of_s: int
+    worked: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def make_offer(
@@ -59,8 +63,8 @@ def make_offer(
         tenders=cart.tenders,
         redeem=cart.redeem,
     )
-    seen = _seen(customer, cart, wall_clock(in_force.local(opened_s))) if customer else None
-    quote = in_force.price(document.engine_receipt(receipt, seen))
+    seen = _seen(customer, cart, in_force, opened_s) if customer else None
+    quote, counted = in_force.price(document.engine_receipt(receipt, seen))
     _check(quote)
     offer = Offer(
         quote_id="",
@@ -75,6 +79,7 @@ def make_offer(
         spends=tuple(Spent(lot, points) for lot, points in quote["lots_used"]),
         earns=_earns(quote, in_force, opened_s),
         titles={rule: in_force.titles.get(rule, rule) for rule in _rules_of(quote)},
+        counted=counted,
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(offer)).hexdigest()
     return msgspec.structs.replace(offer, quote_id=f"q{digest[:16]}")
@@ -115,6 +120,13 @@ def sale_document(offer: Offer, paid: Paid) -> SaleDocument:
     )
 
 
+def worked(offer: Offer) -> Worked:
+    """What the till remembers of the rules with counters in a sale (offline/ledger_db.py)."""
+    keys = {lot.terms.rule for lot in offer.earns if once_key(lot.terms.rule)}
+    lasting = frozenset(key.partition("/")[0] for key in keys)
+    return Worked(offer.receipt.at[:DATE_CHARS], offer.counted, lasting)
+
+
 def _check(quote: dict[str, Any]) -> None:
     """Refused here, before anybody pays, is what no ledger could take later. Raises Refused."""
     if quote["list"] > TOTAL_MAX_MINOR:
@@ -128,9 +140,11 @@ def _check(quote: dict[str, Any]) -> None:
             raise Refused([Fault("lines", text)])
 
 
-def _seen(customer: Customer, cart: Cart, now: str) -> SeenCustomer:
+def _seen(customer: Customer, cart: Cart, in_force: InForce, opened_s: int) -> SeenCustomer:
     """The customer as the engine sees them; of their parcels those that live, the first to be spent first."""
     member = customer.member
+    now = wall_clock(in_force.local(opened_s))
+    told_on = wall_clock(in_force.local(customer.as_of_s))
     live = [
         p for p in customer.parcels if p.active_from <= now and (p.expires_at is None or now < p.expires_at)
     ]
@@ -140,24 +154,28 @@ def _seen(customer: Customer, cart: Cart, now: str) -> SeenCustomer:
         tier=member.tier,
         card_kind=member.card_kind or (cart.holder.card_kind if cart.holder else None),
         segments=member.segments,
-        counters=member.counters,
+        counters=counters_on(now[:DATE_CHARS], member.counters, told_on[:DATE_CHARS], customer.worked),
         birthday=member.birthday,
         lots=tuple(SeenLot(p.lot, p.points, p.active_from, p.expires_at) for p in live[:LOTS_MAX]),
     )
 
 
 def _earns(quote: dict[str, Any], in_force: InForce, opened_s: int) -> tuple[Earned, ...]:
-    """New lots. One that lives from now on is this till's parcel at once, unless the settings say later."""
+    """New lots. One that lives from now on is this till's parcel at once, unless the settings say later.
+
+    What a customer may get once waits at the centre until equal once-keys are merged (§3).
+    """
     now = wall_clock(in_force.local(opened_s))
     at_once = in_force.settings.earn_spendable == "now"
-    return tuple(
-        Earned(
-            points=lot["amount"],
-            terms=LotTerms(lot["active_from"], lot.get("expires_at"), lot["rule"]),
-            spendable_here=at_once and lot["active_from"] <= now,
-        )
-        for lot in quote["earned_lots"]
-    )
+    earns: list[Earned] = []
+    for lot in quote["earned_lots"]:
+        rule: str = lot["rule"]
+        when = in_force.once.get(rule)
+        named = rule if when is None else once_rule(rule, key_day(when, now[:DATE_CHARS]))
+        terms = LotTerms(lot["active_from"], lot.get("expires_at"), named)
+        spendable_here = at_once and when is None and terms.active_from <= now
+        earns.append(Earned(lot["amount"], terms, spendable_here))
+    return tuple(earns)
 
 
 def _rules_of(quote: dict[str, Any]) -> list[str]:

@@ -74,7 +74,8 @@ class Offer(msgspec.Struct, array_like=True, frozen=True):
     """A quote as it was answered: everything a later commit needs, whatever has changed meanwhile.
 
     `quote` is the engine's answer as JSON bytes; `spends` are the parcels promised
-    to this sale; `titles` name the rules on the slip.
+    to this sale; `titles` name the rules on the slip; `counted` are rules with a
+    counter that did something here. New fields go to the end: holds lie on disks.
     """
 
     quote_id: str
@@ -89,6 +90,7 @@ class Offer(msgspec.Struct, array_like=True, frozen=True):
     spends: tuple[Spent, ...]
     earns: tuple[Earned, ...]
     titles: dict[str, str]
+    counted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

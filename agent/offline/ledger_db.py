@@ -25,6 +25,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from loyalty.wire import EnrollReply, Member, down_genesis
 log = logging.getLogger(__name__)
 
 OFFER_VERSION = b"\x01"
+WORKED_DAYS = 62  # a whole month, and the one before it
 BATCH_BYTES = 4 * 1024 * 1024  # of entries and receipts: a quarter of what a message may be
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
 ENROLLED_ALREADY = N_(
@@ -170,6 +172,18 @@ class Receipt:
     entry: Entry
     head: bytes
     document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """Rules with a counter of their own that did something in a sale of local date `day`.
+
+    Of the `lasting` ones the sale carries a once-key: that is used up, whatever becomes of the sale.
+    """
+
+    day: str
+    rules: tuple[str, ...]
+    lasting: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +462,16 @@ class Reader:
         """The last entry of this till's present life that the centre's word of a member counts."""
         return member.included_seq if member.as_of_ms >= self.uplink().began_ms else 0
 
+    def worked(self, account: int, epoch: int, after_seq: int) -> dict[str, list[str]]:
+        """Rule -> local dates of this till's own sales after `after_seq` in which it did something."""
+        found: dict[str, list[str]] = {}
+        for rule, day in self._db.execute(
+            "SELECT rule, day FROM worked WHERE account = ? AND epoch = ? AND seq > ?",
+            (self.owner(account), epoch, after_seq),
+        ):
+            found.setdefault(rule, []).append(day)
+        return found
+
     def standing(self, account: int) -> tuple[bool | None, int]:
         """Is the account at home here (None: never heard), and when was it served last (UTC seconds)?"""
         row = self._db.execute(
@@ -613,6 +637,7 @@ class LedgerDb(Reader):
         at_s: int,
         answer: Callable[[Written], bytes],
         print_waived: bool = False,
+        worked: Worked | None = None,
     ) -> tuple[Written, bytes]:
         """Write one entry, its document and the answer to it, and release the sale's hold: all or nothing.
 
@@ -623,6 +648,7 @@ class LedgerDb(Reader):
             written = self.write(till, build, sale_id=sale_id)
             self._release(sale_id)
             self._move_parcels(till, written.entry)
+            self._count(written.entry, worked)
             said = answer(written)
             self._db.execute(
                 "INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (sale_id, verb, body_sha256, at_s, said)
@@ -650,6 +676,32 @@ class LedgerDb(Reader):
         if entry.account is not None:
             self.touch(self.owner(entry.account), entry.at_s)
         return written
+
+    def _count(self, entry: Entry, worked: Worked | None) -> None:
+        """Remember which rules did something in a sale, or that a sale was none. Inside its transaction."""
+        if entry.account is None:
+            return
+        owner = self.owner(entry.account)
+        if entry.kind == "VOID" and entry.ref is not None:
+            _, epoch, seq = entry.ref.rsplit("-", 2)
+            self._db.execute(
+                "DELETE FROM worked WHERE account = ? AND epoch = ? AND seq = ? AND lasting = 0",
+                (owner, int(epoch), int(seq)),
+            )
+        if worked is None or not worked.rules:
+            return
+        self._db.executemany(
+            "INSERT INTO worked VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (owner, rule, worked.day, entry.epoch, entry.seq, rule in worked.lasting)
+                for rule in worked.rules
+            ],
+        )
+        old = date.fromisoformat(worked.day) - timedelta(days=WORKED_DAYS)
+        self._db.execute(
+            "DELETE FROM worked WHERE day < ? AND (epoch < ? OR seq <= (SELECT acked_seq FROM uplink))",
+            (old.isoformat(), entry.epoch),
+        )
 
     def insert_entry(
         self, entry: Entry, body: bytes, head: bytes, document: bytes | None, sale_id: str | None = None
