@@ -83,6 +83,22 @@ def counters_on(
     return counters
 
 
+def counters_of(keys: Iterable[str], day: str) -> dict[str, int]:
+    """What used once-keys (`rule/when`) say of their rules' counters on local date `day`.
+
+    Exact for rules that may work once: there is one key for each time that one did.
+    """
+    counters: dict[str, int] = {}
+    for key in keys:
+        rule, _, used = key.partition("/")
+        for when in WHENS:
+            # A key says no more than it holds: `ever` tells no day, and a month not which of its days.
+            if when == "ever" or key_day(when, day) == used[: _DIGITS[when]]:
+                name = f"{_PREFIX}{rule}:{when}"
+                counters[name] = counters.get(name, 0) + 1
+    return counters
+
+
 _MAKES_A_LOT = (EarnPercent, EarnFixed, EarnEvery)
 
 

@@ -373,7 +373,9 @@ def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Col
     still spend the old account's parcels, for its entries are posted to the new one's books.
     """
     source, target = giving.of(old), taking.of(new)
-    rows = {(_account(who), lot): points for (lot, who), points in source.shares.items() if points}
+    if kind == "LINK":
+        _merge_once(giving, source, target)
+        rows = {(_account(who), lot): points for (lot, who), points in source.shares.items() if points}
     debt = source.totals["debt"]
     if debt:
         rows[ledger.DEBT, giving.next_lot()] = debt
@@ -388,8 +390,28 @@ def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Col
         if key not in target.once:
             target.once[key] = lot
             target.counted.append(key)
+    for lot in sorted(source.undone - target.undone):  # a void that comes later takes nothing more
+        target.undone.add(lot)
+        target.repeats.append(lot)
+        if lot not in target.lots:
+            target.lots[lot] = source.lots[lot]
+            target.begun.append(lot)
     taking.write(kind, new, moves.merge_in(rows, terms), ref=out.id)
     settle(taking, new)
+
+
+def _merge_once(giving: Books, source: AccountBooks, target: AccountBooks) -> None:
+    """A card that was new to a till, and is not to us: what it got once, and has already, is taken back.
+
+    (Two accounts that become one, MERGE, were two customers when each got theirs; they keep it.)
+    """
+    again = [lot for key, lot in sorted(source.once.items()) if key in target.once]
+    source.undone.update(again)
+    source.repeats += again
+    free = {lot: source.shares.get((lot, ledger.FREE), 0) for lot in again}
+    postings = moves.move(ledger.FREE, ledger.ISSUED, free)
+    if postings:
+        giving.write("ADJUST", source.account, postings, flags=(FLAG_ONCE,))
 
 
 def merged_into(entry: Entry) -> int | None:
