@@ -38,7 +38,7 @@ from agent.inbox import (
 )
 from agent.offline import heard
 from agent.offline.engine import InForce, without_settings
-from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Written
+from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Registration, Written
 from agent.offline.pruning import pruned
 from agent.outside import Outside
 from agent.slip import SlipData, Translate, layout
@@ -447,6 +447,7 @@ class Counter:
             answer=answer,
             print_waived=columns is None,
             worked=pricing.worked(offer),
+            register=self._registration(offer),
         )
         self._forget(ask.sale_id)
         self._health.clear("disk_full")
@@ -455,6 +456,10 @@ class Counter:
             job = Job(ask.sale_id, written.entry.epoch, written.entry.seq)
             self._print(written.entry.id, job, slips[0], columns)
         self._outside.wake_sync()
+
+    def _registration(self, offer: Offer) -> Registration | None:
+        holder, seen = offer.cart.holder, offer.customer
+        return self._cards.registration(holder, seen.account) if holder and seen else None
 
     def _sale_entry(self, offer: Offer, paid: sale.Paid, now_s: int, place: Place) -> tuple[Entry, bytes]:
         body = canonical(pricing.sale_document(offer, paid))

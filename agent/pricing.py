@@ -38,6 +38,7 @@ class Customer:
     `parcels` are what it may promise; `balance` counts everything, everywhere, as
     of `as_of_s` (UTC seconds) and with this till's own entries since. `worked` = rule ->
     the local dates of those entries, where a rule with a counter did something.
+    `new`: the centre has told nothing of this card; all that is known is what happened here.
     """
 
     member: Member
@@ -45,6 +46,7 @@ class Customer:
     balance: int
     as_of_s: int
     worked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    new: bool = False
 
 
 def make_offer(

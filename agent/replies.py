@@ -20,6 +20,7 @@ LINES_COLUMNS = 48  # of slip lines for a cash program's printer, when we have n
 DISK_FULL = N_("the till's disk is full: points cannot be spent; free some room, nothing is lost")
 NOT_FOUND = N_("the card is not found")
 NOT_FOUND_HERE = N_("the card is not known here and there is no link; sell without it or try later")
+NEW_CARD = N_("this card is new: it is registered with its first sale, and the office confirms it")
 ELSEWHERE = N_("some of the points lie at other tills or at the centre; shown is what can be spent here")
 
 
@@ -36,7 +37,7 @@ def sale_reply(
         "quote": msgspec.json.decode(offer.quote) if offer else None,
         "titles": offer.titles if offer else {},
         "rulebook_seq": offer.rulebook_seq if offer else in_force.rulebook_seq,
-        "customer": _customer(holder, customer, in_force, online=online) if holder else None,
+        "customer": customer_reply(holder, customer, in_force, online=online) if holder else None,
         "messages": [
             {"code": code, **both(text)}
             for code, text in _messages(cart, customer, online=online, disk_full=disk_full)
@@ -90,17 +91,18 @@ def held_reply(holds: list[Hold], now_s: int) -> dict[str, Any]:
     }
 
 
-def _customer(
+def customer_reply(
     holder: Holder, customer: Customer | None, in_force: InForce, *, online: bool
 ) -> dict[str, Any]:
+    """Who buys, and what can be spent here; of a card that nobody knows, only that."""
     reply: dict[str, Any] = {"card": holder.masked, "found": customer is not None}
     if customer is not None:
         reply |= {
             "tier": customer.member.tier,
             "available_here": sum(parcel.points for parcel in customer.parcels),
             "balance": customer.balance,
-            "as_of": in_force.local(customer.as_of_s).isoformat(),
-            "provisional": not online,
+            "as_of": None if customer.new else in_force.local(customer.as_of_s).isoformat(),
+            "provisional": customer.new or not online,
         }
     return reply
 
@@ -112,6 +114,8 @@ def _messages(
     notes: list[tuple[str, Text]] = []
     if cart is not None and cart.holder is not None and customer is None:
         notes.append(("card_not_found", NOT_FOUND if online else NOT_FOUND_HERE))
+    if customer is not None and customer.new:
+        notes.append(("card_new", NEW_CARD))
     if cart is not None and cart.redeem is not None and customer is not None:
         here = sum(parcel.points for parcel in customer.parcels)
         asked = cart.redeem if isinstance(cart.redeem, int) else customer.balance

@@ -55,9 +55,16 @@ def slip_data(
         earned=_earned(offer, now),
         expiring=_expiring(live, now),
         available=available,
-        as_of=in_force.local(customer.as_of_s).replace(tzinfo=None) if customer else None,
+        as_of=_as_of(customer, in_force),
         offline=not fresh,
     )
+
+
+def _as_of(customer: Customer | None, in_force: InForce) -> datetime | None:
+    """When the office last said something of the customer; None where it never did."""
+    if customer is None or customer.new:
+        return None
+    return in_force.local(customer.as_of_s).replace(tzinfo=None)
 
 
 def as_copy(data: SlipData) -> SlipData:

@@ -187,6 +187,14 @@ class Worked:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """A card that nobody knew: its provisional account and the document that tells of it."""
+
+    account: int
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Entries from the server's cursor on, as the sync machine sends them."""
 
@@ -638,13 +646,17 @@ class LedgerDb(Reader):
         answer: Callable[[Written], bytes],
         print_waived: bool = False,
         worked: Worked | None = None,
+        register: Registration | None = None,
     ) -> tuple[Written, bytes]:
         """Write one entry, its document and the answer to it, and release the sale's hold: all or nothing.
 
         `build` makes the entry (and the document's bytes) for the place it will
         have; `answer` makes the JSON that the asker gets now and at every repeat.
+        `register` stands before it where nobody has registered that card yet.
         """
         with self.transaction():
+            if register is not None:
+                self.register(till, register, at_s)
             written = self.write(till, build, sale_id=sale_id)
             self._release(sale_id)
             self._move_parcels(till, written.entry)
@@ -676,6 +688,18 @@ class LedgerDb(Reader):
         if entry.account is not None:
             self.touch(self.owner(entry.account), entry.at_s)
         return written
+
+    def is_registered(self, account: int) -> bool:
+        """Has this till told of a provisional account, or has the centre given it a lasting one?"""
+        told = "SELECT 1 FROM entry WHERE account = ? AND kind = 'REGISTER' LIMIT 1"
+        return self.owner(account) != account or self._db.execute(told, (account,)).fetchone() is not None
+
+    def register(self, till: str, card: Registration, now_s: int) -> bool:
+        """Tell of a card that was given out here; once a card. Inside a transaction."""
+        if self.is_registered(card.account):
+            return False
+        self.write_moving(till, "REGISTER", card.account, (), now_s=now_s, document=card.document)
+        return True
 
     def _count(self, entry: Entry, worked: Worked | None) -> None:
         """Remember which rules did something in a sale, or that a sale was none. Inside its transaction."""
@@ -763,7 +787,7 @@ class LedgerDb(Reader):
         Raises LedgerFault where they are not here, or promised to another sale.
         """
         offer = hold.offer
-        account = offer.customer.account if offer.customer else None
+        account = self.owner(offer.customer.account) if offer.customer else None
         with self.transaction():
             self._release(hold.sale_id)
             self._db.execute(

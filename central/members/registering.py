@@ -30,8 +30,8 @@ SAME_NUMBER = "SAME_NUMBER"
 def note_new(b: int, rows: Sequence[Row]) -> None:
     """Accounts of cards that were registered at a till; `link_new` gives each its lasting one."""
     for row in rows:
-        if row.entry.kind != "REGISTER" or row.entry.account is None:
-            continue
+        if row.entry.kind != "REGISTER" or row.entry.account is None or row.owner != row.entry.account:
+            continue  # of one that another till registered before, the till is told (protocol/centre.py)
         paper = InboxEntry.objects.get(till=row.entry.till, epoch=row.entry.epoch, seq=row.entry.seq).document
         told = document.parse_any(bytes(paper)) if paper is not None else None
         if not isinstance(told, document.RegisterDocument):

@@ -18,7 +18,7 @@ not see. Nothing comes back by a clock; only a till gives back what a till holds
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loyalty import ledger
 from loyalty.ledger import Entry, Posting
@@ -95,6 +95,9 @@ def arrive(books: Books, rows: Sequence[Row], facts: Facts) -> Arrival:
     """
     books.open({row.owner for row in rows})
     known = set(facts.known)
+    # Who is registered here is a member, though the shell has not noted it yet.
+    registered = {row.entry.account or 0 for row in rows if row.entry.kind == "REGISTER"}
+    facts = replace(facts, members={*facts.members, *registered})
     arrival = Arrival()
     left = sorted(rows, key=lambda row: row.key)
     while left:
@@ -176,6 +179,10 @@ def _post(books: Books, entry: Entry, body: bytes, owner: int, facts: Facts) -> 
         books.note(entry, FOREIGN, "it takes points that this till does not hold")
     if entry.kind == "HANDOVER":
         _tell_the_taker(books, entry, body)
+    if entry.kind == "REGISTER" and entry.account is not None and entry.account != owner:
+        # Another till was first with this card: this one is told whose it is.
+        link = books.write("LINK", entry.account, (), ref=_account_ref(owner), owner=owner)
+        books.send_down(entry.till, ledger.canonical(link))
     mine = books.of(owner)
     _cover(books, mine, entry)
     _count_once(books, mine, entry)
@@ -382,7 +389,7 @@ def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Col
     lives = {who for (_, who), points in source.shares.items() if points and who != ledger.FREE}
     present = {till for till, epoch in map(ledger.life_of, lives) if giving.epoch_of(till) == epoch}
     terms = dict(source.lots)
-    out = giving.write(kind, old, moves.merge_out(rows), ref=f"account:{new}")
+    out = giving.write(kind, old, moves.merge_out(rows), ref=_account_ref(new))
     body = giving.entries[-1][1]
     for till in sorted(present | set(told)):
         giving.send_down(till, body)
@@ -412,6 +419,10 @@ def _merge_once(giving: Books, source: AccountBooks, target: AccountBooks) -> No
     postings = moves.move(ledger.FREE, ledger.ISSUED, free)
     if postings:
         giving.write("ADJUST", source.account, postings, flags=(FLAG_ONCE,))
+
+
+def _account_ref(account: int) -> str:
+    return f"account:{account}"
 
 
 def merged_into(entry: Entry) -> int | None:

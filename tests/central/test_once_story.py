@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from office import ANNA, TEMPLATES, Office
 from real_till import RealTill
 
 from central.ledger.models import Balance, Lot, OnceKey
-from loyalty import ledger
 from tests.agent.shop import RULEBOOK, SETTINGS
 
 WELCOME = {
@@ -29,7 +28,6 @@ DAILY = {
 }
 RULES = {**RULEBOOK, "rules": [WELCOME, DAILY]}
 PROGRAMME = {**SETTINGS, "number_templates": TEMPLATES}
-Sell = Callable[[RealTill, str], dict[str, Any]]
 
 
 @pytest.fixture
@@ -156,10 +154,3 @@ def test_a_voided_sale_is_no_sale_for_a_limit_on_discounts(office: Office, tmp_p
             till.void("r1")
     assert discounts == [50_00, 0, 50_00]
     till.close()
-
-
-def test_a_card_that_was_new_to_a_till_and_not_to_the_office_is_not_welcomed_twice(
-    tills: tuple[RealTill, RealTill, int], office: Office
-) -> None:
-    """LINK: the once-keys of the provisional account meet those of the lasting one."""
-    assert ledger.once_key("welcome/ever") == "welcome/ever"
