@@ -111,6 +111,7 @@ class Cards:
             balance=member.balance + self._ledger.own_change(member.account, epoch, since),
             as_of_s=member.as_of_ms // 1000,
             worked=self._ledger.worked(member.account, epoch, since),
+            owes=self._ledger.own_debt(member.account, epoch, since) < 0,
         )
 
     def registration(self, holder: Holder, account: int) -> Registration | None:

@@ -21,6 +21,7 @@ import msgspec
 from agent import pricing, replies
 from agent.cards import PAYMENT_CARD, QUOTE_WAIT_MS, Cards
 from agent.clock import Clock
+from agent.courtesy import may_lend
 from agent.drivers.contracts import OutputComplete, OutputEvent, OutputFailed, OutputUnknown, ScanData
 from agent.drivers.document import Document
 from agent.health import Health
@@ -195,7 +196,10 @@ class Counter:
         if cart is None:
             raise LedgerFault(N_("sale {id} has no cart", id=priced.id))
         customer = self._cards.customer(cart.holder, priced.id) if cart.holder else None
-        return pricing.make_offer(priced.id, self._till, cart, priced.opened_s, customer, in_force)
+        lend = 0
+        if customer is not None and cart.redeem is not None and not self._health.online:
+            lend = may_lend(self._ledger, customer, priced.id, in_force.settings.courtesy_points)
+        return pricing.make_offer(priced.id, self._till, cart, priced.opened_s, customer, in_force, lend)
 
     def _cart(self, body: SaleBody, current: OpenSale) -> Cart:
         """The cart in a request. Raises Problem where a code in it cannot be used."""
@@ -470,9 +474,9 @@ class Counter:
             at_s=now_s,
             kind="SALE",
             account=offer.customer.account if offer.customer else None,
-            postings=moves.sale(place.till, place.epoch, place.seq, offer.spends, offer.earns),
+            postings=moves.sale(place.till, place.epoch, place.seq, offer.spends, offer.earns, offer.lent),
             document_sha256=hashlib.sha256(body).digest(),
-            flags=self.remarks(),
+            flags=(*self.remarks(), *((ledger.FLAG_COURTESY,) if offer.lent else ())),
         )
         return entry, body
 

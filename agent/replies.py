@@ -12,6 +12,7 @@ from agent.offline.ledger_db import Hold, Written
 from agent.pricing import Customer
 from agent.slip import SlipData, Translate, layout
 from agent.texts import both
+from loyalty.amounts import Points
 from loyalty.sale import Cart, Holder, Offer, Sale, State
 from loyalty.texts import N_, Text
 
@@ -40,7 +41,7 @@ def sale_reply(
         "customer": customer_reply(holder, customer, in_force, online=online) if holder else None,
         "messages": [
             {"code": code, **both(text)}
-            for code, text in _messages(cart, customer, online=online, disk_full=disk_full)
+            for code, text in _messages(cart, offer, customer, online=online, disk_full=disk_full)
         ],
     }
 
@@ -65,6 +66,7 @@ def commit_reply(
         "ident": written.ident,
         "pay": offer.pay,
         "redeemed": quote["redeemed"],
+        "lent": offer.lent,
         "earned": quote["earned_total"],
         "rewards": quote["rewards"],
         "slip": {
@@ -83,7 +85,7 @@ def held_reply(holds: list[Hold], now_s: int) -> dict[str, Any]:
                 "sale_id": hold.sale_id,
                 "quote_id": hold.offer.quote_id,
                 "pay": hold.offer.pay,
-                "points": sum(piece.points for piece in hold.offer.spends),
+                "points": sum(piece.points for piece in hold.offer.spends) + hold.offer.lent,
                 "age_s": now_s - hold.at_s,
             }
             for hold in holds
@@ -108,7 +110,7 @@ def customer_reply(
 
 
 def _messages(
-    cart: Cart | None, customer: Customer | None, *, online: bool, disk_full: bool
+    cart: Cart | None, offer: Offer | None, customer: Customer | None, *, online: bool, disk_full: bool
 ) -> list[tuple[str, Text]]:
     """What the cashier should know beside the price."""
     notes: list[tuple[str, Text]] = []
@@ -121,6 +123,9 @@ def _messages(
         asked = cart.redeem if isinstance(cart.redeem, int) else customer.balance
         if min(asked, customer.balance) > here:
             notes.append(("points_elsewhere", ELSEWHERE))
+    if offer is not None and offer.lent:
+        text = N_("there is no link: {points} of these points are lent", points=Points(offer.lent))
+        notes.append(("lent", text))
     if disk_full:
         notes.append(("disk_full", DISK_FULL))
     return notes

@@ -454,6 +454,13 @@ class Reader:
 
     def own_change(self, account: int, epoch: int, after_seq: int) -> int:
         """By how much this till's own entries after `after_seq` changed an account's balance (hundredths)."""
+        return self._own_sum(account, epoch, after_seq, ledger.is_balance)
+
+    def own_debt(self, account: int, epoch: int, after_seq: int) -> int:
+        """The same of what it owes: below zero where they left a debt."""
+        return self._own_sum(account, epoch, after_seq, lambda name: name == ledger.DEBT)
+
+    def _own_sum(self, account: int, epoch: int, after_seq: int, counts: Callable[[str], bool]) -> int:
         rows = self._db.execute(
             "SELECT body FROM entry WHERE epoch = ? AND seq > ? AND"
             " (account = ? OR account IN (SELECT account FROM alias WHERE owner = ?))",
@@ -463,12 +470,30 @@ class Reader:
             posting.points
             for (body,) in rows
             for posting in _parse_entry(body).postings
-            if ledger.is_balance(posting.account)
+            if counts(posting.account)
         )
 
     def counted_seq(self, member: Member) -> int:
         """The last entry of this till's present life that the centre's word of a member counts."""
         return member.included_seq if member.as_of_ms >= self.uplink().began_ms else 0
+
+    def lent(self, account: int) -> int:
+        """Points lent to an account in entries that the centre has not acknowledged (hundredths)."""
+        rows = self._db.execute(
+            "SELECT entry.body FROM entry JOIN uplink LEFT JOIN past_epoch USING (epoch)"
+            " WHERE (account = ? OR account IN (SELECT account FROM alias WHERE owner = ?))"
+            " AND entry.seq > CASE WHEN entry.epoch = uplink.epoch THEN uplink.acked_seq"
+            " ELSE past_epoch.acked_seq END ORDER BY entry.epoch, entry.seq",
+            (account, account),
+        ).fetchall()
+        lent: dict[str, int] = {}
+        for entry in (_parse_entry(body) for (body,) in rows):
+            debts = [posting.points for posting in entry.postings if posting.account == ledger.DEBT]
+            if ledger.FLAG_COURTESY in entry.flags:
+                lent[entry.id] = -sum(debts)
+            elif entry.ref in lent:  # taken back, whole or in part
+                lent[entry.ref] -= sum(points for points in debts if points > 0)
+        return sum(lent.values())
 
     def worked(self, account: int, epoch: int, after_seq: int) -> dict[str, list[str]]:
         """Rule -> local dates of this till's own sales after `after_seq` in which it did something."""

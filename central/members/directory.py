@@ -12,8 +12,6 @@ from central.members.models import Account, Card
 from loyalty import ledger, wire
 from loyalty.once import counters_of
 
-FLAG_DEBT = "debt"
-
 
 def by_card_key(card_key: int) -> Account | None:
     """The account that a card opens."""
@@ -46,7 +44,7 @@ def member(account: Account, asking: Till) -> wire.Member:
         card_kind=account.card_kind,
         segments=tuple(account.segments),
         counters=_counters(account, asking),
-        flags=(FLAG_DEBT,) if balance and balance.debt < 0 else (),
+        flags=(wire.FLAG_DEBT,) if balance and balance.debt < 0 else (),
         balance=balance.held + balance.debt if balance else 0,
         as_of_ms=clock.now_ms(),
         included_seq=_included_seq(asking, account.b),
