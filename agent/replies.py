@@ -21,6 +21,9 @@ LINES_COLUMNS = 48  # of slip lines for a cash program's printer, when we have n
 DISK_FULL = N_("the till's disk is full: points cannot be spent; free some room, nothing is lost")
 NOT_FOUND = N_("the card is not found")
 NOT_FOUND_HERE = N_("the card is not known here and there is no link; sell without it or try later")
+CLOCK = N_(
+    "the clock of this box is wrong: points are spent only with the office's word; set it right (timedatectl)"
+)
 NEW_CARD = N_("this card is new: it is registered with its first sale, and the office confirms it")
 ELSEWHERE = N_("some of the points lie at other tills or at the centre; shown is what can be spent here")
 
@@ -123,6 +126,8 @@ def _messages(
         asked = cart.redeem if isinstance(cart.redeem, int) else customer.balance
         if min(asked, customer.balance) > here:
             notes.append(("points_elsewhere", ELSEWHERE))
+    if cart is not None and cart.redeem is not None and offer is not None and offer.receipt.redeem is None:
+        notes.append(("clock", CLOCK))
     if offer is not None and offer.lent:
         text = N_("there is no link: {points} of these points are lent", points=Points(offer.lent))
         notes.append(("lent", text))

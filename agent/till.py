@@ -109,8 +109,10 @@ class Till:
         self._ledger = ledger_db
         self._inbox = inbox
         self._outside = outside
-        self._clock = Clock(wall_s, monotonic_ms, at_least_s=ledger_db.latest_at_s())
-        self._health = Health(version)
+        self._clock = Clock(
+            wall_s, monotonic_ms, at_least_s=ledger_db.latest_at_s(), known_s=ledger_db.known_s()
+        )
+        self._health = Health(version, self._clock)
         self._cards = Cards(identity.till, chain_key, members, ledger_db, outside, self._health, self._clock)
         self._counter = Counter(
             till=identity.till,
@@ -310,7 +312,8 @@ class Till:
         """What there is to send; what this till should not keep is given back first."""
         in_force, now_s, adopt = self._counter.in_force, self._clock.now_s(), ask.adopt
         uplink = self._ledger.uplink()
-        if in_force is not None and not uplink.restoring:
+        # By a wrong clock, what lives looks expired, and who was here yesterday idle.
+        if in_force is not None and not uplink.restoring and not self._clock.is_off:
             shop_now = wall_clock(in_force.local(now_s))
             heard.tidy(
                 self._ledger,
@@ -364,7 +367,7 @@ class Till:
                 )
                 moved = heard.synced(self._ledger, till, answer, now_s)
                 self._clock.heard(effect.server_ms // 1000)
-                self._health.synced(effect.server_ms, self._clock.wall_s())
+                self._health.synced()
                 ask.reply.set_result(moved)
                 self._supplied()
                 pruning.step(self._ledger, effect.server_ms // 1000)

@@ -594,6 +594,16 @@ class Reader:
         said = self._db.execute("SELECT server_ms FROM uplink").fetchone()
         return max(row[0] if row else 0, said[0] // 1000 if said else 0)
 
+    def known_s(self) -> int:
+        """The latest time that was surely so: of the centre, or of an entry whose clock nobody doubted."""
+        said = self._db.execute("SELECT server_ms FROM uplink").fetchone()
+        rows = self._db.execute(
+            "SELECT body FROM entry WHERE kind IN ('SALE', 'VOID') ORDER BY epoch DESC, seq DESC"
+        )
+        entries = (_parse_entry(body) for (body,) in rows)
+        sure = next((entry.at_s for entry in entries if ledger.FLAG_CLOCK not in entry.flags), 0)
+        return max(said[0] // 1000 if said else 0, sure)
+
 
 class LedgerDb(Reader):
     """The one writer of ledger.db. Belongs to the till's thread."""

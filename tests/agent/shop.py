@@ -187,6 +187,11 @@ class Shop:
         self.close()
         self.open()
 
+    def time_passes(self, seconds: int) -> None:
+        """By every clock. (`wall_s` alone is a box that is set to another time.)"""
+        self.wall_s += seconds
+        self.clock_ms += seconds * 1000
+
     # -- the cash program
 
     def put(self, sale_id: str, **body: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.clock import Clock
 from agent.drivers.contracts import DeviceState
 from agent.health import ALERTS_MAX, HOLD_ALARM_S, SYNC_LATE_S, Health
 from agent.inbox import ApplyAsked, ChannelAlarm, LinkChanged, LoadBatchAsked
@@ -72,7 +73,7 @@ def test_a_link_that_does_not_help_has_its_remedy(shop: Shop, word: str, remedy:
 
 
 def test_lost_is_logged_once_and_back_once(caplog: pytest.LogCaptureFixture) -> None:
-    health = Health("test")
+    health = Health("test", Clock(lambda: 0, lambda: 0))
     with caplog.at_level(logging.INFO):
         for word in ("unreachable", "unreachable", "unreachable", None, None):
             health.link(word, "detail", 0)
@@ -88,7 +89,7 @@ def hold_is_old(shop: Shop) -> None:
     shop.know()
     shop.grant(60_000)
     shop.put("r1", card=CARD, redeem="max")
-    shop.wall_s += HOLD_ALARM_S + 1
+    shop.time_passes(HOLD_ALARM_S + 1)
 
 
 def centre_speaks_of_new_things(shop: Shop) -> None:
@@ -191,7 +192,7 @@ def test_a_device_shows_how_it_is_and_what_to_do(shop: Shop) -> None:
 
 
 def test_alerts_are_bounded_and_the_oldest_goes_first() -> None:
-    health = Health("test")
+    health = Health("test", Clock(lambda: 0, lambda: 0))
     for n in range(ALERTS_MAX + 5):
         health.alert(f"a{n}", N_("the card is not found"), n)
     assert not health.has("a4")

@@ -35,16 +35,12 @@ class RealTill(Shop):
         settings: Any = SETTINGS,
     ) -> None:
         directory.mkdir(parents=True)
-        self.office = office
         self.key = Ed25519PrivateKey.generate()
         _, code = enrolment.new_code(store, None)
         told = PretendTill.enrolled(code, self.key).enrolment
         super().__init__(directory, rulebook=rulebook, settings=settings, enrolled=told)
         self.id = told.till
-        self.clock_is_right()
-
-    def clock_is_right(self) -> None:
-        self.wall_s = self.office.now_ms // 1000
+        self.wall_s = office.now_ms // 1000
 
     def sync(self) -> None:
         """Everything said and everything applied, by the till's own machine; then the link is gone."""

@@ -122,7 +122,7 @@ def test_the_next_day_is_another_day_and_the_welcome_is_over(
     first, _, anna = tills
     sell(first, "r1")
     office.days_pass(1)
-    first.clock_is_right()
+    first.time_passes(86_400)
     assert sell(first, "r2")["earned"] == 10_00
     first.crash()
     first.link_is_down()
