@@ -373,7 +373,16 @@ def undo(books: Books, account: int, entry: Entry) -> None:
         settle(books, account)
 
 
-def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Collection[str]) -> None:
+def merge(
+    giving: Books,
+    taking: Books,
+    old: int,
+    new: int,
+    kind: str,
+    told: Collection[str],
+    *,
+    fenced: bool = False,
+) -> None:
     """All that `old` has is `new`'s from now on (§5.15, LINK §2); `told` are tills that should know.
 
     Two buckets change in one transaction: the only step that does. A till that has not heard may
@@ -382,7 +391,7 @@ def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Col
     source, target = giving.of(old), taking.of(new)
     if kind == "LINK":
         _merge_once(giving, source, target)
-        rows = {(_account(who), lot): points for (lot, who), points in source.shares.items() if points}
+    rows = {(_account(who), lot): points for (lot, who), points in source.shares.items() if points}
     debt = source.totals["debt"]
     if debt:
         rows[ledger.DEBT, giving.next_lot()] = debt
@@ -404,7 +413,8 @@ def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Col
             target.lots[lot] = source.lots[lot]
             target.begun.append(lot)
     taking.write(kind, new, moves.merge_in(rows, terms), ref=out.id)
-    settle(taking, new)
+    if not fenced:
+        settle(taking, new)
 
 
 def _merge_once(giving: Books, source: AccountBooks, target: AccountBooks) -> None:
