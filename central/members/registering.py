@@ -88,7 +88,7 @@ def _new_account(card_key: int, card_kind: str | None) -> int:
 
 @transaction.atomic
 def merge_again(told: Entry, till: str) -> None:
-    """A LINK or MERGE that a till echoes to a restored centre, which has forgotten it and perhaps who it was."""
+    """A LINK or MERGE that a till echoes to a restored centre, which may have forgotten both accounts."""
     old, new = told.account, law.merged_into(told)
     if old is None or new is None:
         return
