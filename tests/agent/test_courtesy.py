@@ -214,3 +214,14 @@ def test_settings_that_cannot_be_meant_are_refused() -> None:
     for word in ("later", "after days", "after 0 days", "after 1000 days"):
         with pytest.raises(settings.SettingsError, match="earn_spendable"):
             settings.parse(msgspec.json.encode({**SETTINGS, "earn_spendable": word}))
+
+
+def test_goods_of_a_lent_sale_come_back_and_the_loan_first(open_shop: Callable[..., Shop]) -> None:
+    shop = open_shop()
+    spend(shop, "r1", 250_00)
+    shop.take_back("b1", sale_id="r1")
+    back = newest(shop)
+    assert back.kind == "RETURN_GOODS"
+    assert sum(p.points for p in back.postings if p.account == DEBT and p.points > 0) == 150_00
+    assert shop.parcels() == {LOT: HERE}
+    assert spend(shop, "r2", 400_00)["lent"] == K

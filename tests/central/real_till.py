@@ -18,7 +18,7 @@ from agent.sync import machine, trust
 from agent.sync.machine import SyncMachine
 from central.fleet import enrolment
 from loyalty import card, wire
-from loyalty.wire import ClaimReply, LookupReply, LookupRequest, Member, SyncReply
+from loyalty.wire import ClaimReply, LookupReply, LookupRequest, Member, Refusal, SyncReply, SyncRequest
 from tests.agent.shop import RULEBOOK, SETTINGS, Shop
 
 
@@ -58,8 +58,7 @@ class RealTill(Shop):
                     self.till.handle(load)
                     effects += sync.step(machine.BatchLoaded(load.reply.result(0)))
                 case machine.PostSync(request):
-                    path = f"/v1/tills/{self.id}/sync"
-                    effects += sync.step(machine.Replied(ask(in_process, "POST", path, request, SyncReply)))
+                    effects += sync.step(self._post(request))
                 case machine.Apply() as effect:
                     apply = ApplyAsked(effect)
                     self.till.handle(apply)
@@ -71,6 +70,12 @@ class RealTill(Shop):
                 case machine.Sleep():
                     break
         self.link_is_down()
+
+    def _post(self, request: SyncRequest) -> machine.Event:
+        status, body = in_process("POST", f"/v1/tills/{self.id}/sync", wire.pack(request), {})
+        if status != 200:
+            return machine.Refused(status, wire.unpack(Refusal, body))
+        return machine.Replied(wire.unpack(SyncReply, body))
 
     def link_is_down(self) -> None:
         self.till.handle(LinkChanged("unreachable", "the cable is out"))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connections
 from office import ANNA, BORIS, TEMPLATES, Office
 from real_till import RealTill
 
 from agent.inbox import CardBody, LookUpCard, Problem, RegisterCard
+from central.fleet import timeline
 from central.intake.models import Incident
 from central.ledger.models import Balance
 from central.members.models import Account, Card
@@ -213,3 +216,30 @@ def test_a_card_that_does_not_register_itself_is_not_found(office: Office, tmp_p
         assert (refused.value.code, refused.value.status) == ("card_not_found", 404)
     assert till.put("r1", card=ANNA)["customer"]["found"] is False
     till.close()
+
+
+def test_a_restored_office_hears_of_a_link_from_the_till_and_gives_the_number_to_nobody_else(
+    tills: tuple[RealTill, RealTill], office: Office, tmp_path: Path
+) -> None:
+    first, second = tills
+    backup = tmp_path / "backup.sqlite3"
+    connections.close_all()
+    shutil.copyfile(office.home.database, backup)
+    buy(first, "r1")
+    first.sync()
+    lasting = Card.objects.get().account
+    connections.close_all()
+    shutil.copyfile(backup, office.home.database)
+    timeline.begin_anew()
+    buy(second, "r2")  # the same card; and nobody has told this till of the link
+    second.sync()
+    assert not Card.objects.exists()  # not before every till has spoken
+    first.sync()
+    second.sync()
+    (card,) = Card.objects.all()
+    assert card.account == lasting
+    assert balance(lasting) == 2 * 100_00 + 200_00
+    buy(first, "r3", BORIS)
+    first.sync()
+    assert Card.objects.exclude(account=lasting).get().account > lasting + 1
+    assert not Incident.objects.exists()
