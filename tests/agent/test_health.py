@@ -120,7 +120,7 @@ def office_closed_the_till(shop: Shop) -> None:
 
 def nothing_was_sent_for_a_day(shop: Shop) -> None:
     shop.commit("r1", shop.put("r1"))
-    shop.wall_s += SYNC_LATE_S + 1
+    shop.time_passes(SYNC_LATE_S + 1)
 
 
 def disk_came_from_a_backup(shop: Shop) -> None:
@@ -161,11 +161,11 @@ def test_what_lies_here_and_what_may_be_lost_with_it(tmp_path: Path) -> None:
     with closing(Shop(tmp_path, settings={"courtesy_points": 30_000})) as shop:
         shop.know()
         shop.grant(60_000)
-        shop.wall_s += 60
+        shop.time_passes(60)
         assert shop.status()["exposure_points"] == 60_000
         shop.commit("r1", shop.put("r1", card=CARD, redeem=4_500))
         shop.put("r2", card=CARD, redeem=1_000)
-        shop.wall_s += 3 * 3_600
+        shop.time_passes(3 * 3_600)
         status = shop.status()
         assert (status["parcel_points"], status["parcel_accounts"]) == (55_500, 1)
         assert status["exposure_points"] == 85_500
