@@ -71,6 +71,8 @@ class Api:
                 Route(f"{sale}/void", self._guard(self._void), methods=["POST"]),
                 Route(f"{sale}/print", self._guard(self._print), methods=["POST"]),
                 Route("/v1/returns", self._guard(self._returns), methods=["POST"]),
+                Route("/v1/cards", self._guard(self._register_card), methods=["POST"]),
+                Route("/v1/cards/lookup", self._guard(self._look_up_card), methods=["POST"]),
                 Route("/v1/status", self._guard(self._status), methods=["GET"]),
                 Route("/v1/sync", self._guard(self._sync), methods=["POST"]),
             ],
@@ -99,6 +101,12 @@ class Api:
 
     async def _print(self, request: Request) -> Response:
         return await self._ask(inbox.PrintSale(_sale_id(request), await _body(request, inbox.PrintBody)))
+
+    async def _register_card(self, request: Request) -> Response:
+        return await self._ask(inbox.RegisterCard(await _body(request, inbox.CardBody)))
+
+    async def _look_up_card(self, request: Request) -> Response:
+        return await self._ask(inbox.LookUpCard(await _body(request, inbox.CardBody)))
 
     async def _status(self, _: Request) -> Response:
         return await self._ask(inbox.StatusAsked())

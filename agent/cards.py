@@ -9,17 +9,19 @@ A card that is known never holds up the queue; news of it are fetched beside the
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from agent.clock import Clock
 from agent.health import Health
 from agent.inbox import Problem
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import LedgerDb
+from agent.offline.ledger_db import LedgerDb, Registration
 from agent.offline.snapshot_db import Members
 from agent.outside import Outside
 from agent.pricing import Customer
-from loyalty import card
+from loyalty import card, document, ledger
 from loyalty.sale import Holder
 from loyalty.texts import N_
 from loyalty.wire import Member
@@ -86,19 +88,43 @@ class Cards:
         return Holder(key, found.masked, found.kind, found.card_kind, found.auto_register)
 
     def customer(self, holder: Holder, sale_id: str) -> Customer | None:
-        """The member of a card, with the parcels that `sale_id` may be promised; None if nobody knows it."""
-        known = self._known(holder.card_key)
-        if known is None or known.member is None:
+        """The member of a card, with the parcels that `sale_id` may be promised; None if nobody knows it.
+
+        A card that registers itself is a customer at once, by its provisional account (§2).
+        """
+        known = self._known(holder)
+        if known is not None and known.member is not None:
+            return self._customer(known.member, sale_id)
+        if not holder.auto_register:
             return None
-        member = known.member
-        epoch = self._ledger.uplink().epoch
-        own = self._ledger.own_change(member.account, epoch, self._ledger.counted_seq(member))
-        parcels = self._ledger.parcels(member.account, but_for=sale_id)
-        return Customer(member, parcels, member.balance + own, member.as_of_ms // 1000)
+        account = self._ledger.owner(ledger.provisional_account(holder.card_key))
+        now_ms = self._clock.now_s() * 1000
+        member = Member(account, card_kind=holder.card_kind, as_of_ms=now_ms)
+        return replace(self._customer(member, sale_id), new=True)
+
+    def _customer(self, member: Member, sale_id: str) -> Customer:
+        member = msgspec.structs.replace(member, account=self._ledger.owner(member.account))
+        epoch, since = self._ledger.uplink().epoch, self._ledger.counted_seq(member)
+        return Customer(
+            member=member,
+            parcels=self._ledger.parcels(member.account, but_for=sale_id),
+            balance=member.balance + self._ledger.own_change(member.account, epoch, since),
+            as_of_s=member.as_of_ms // 1000,
+            worked=self._ledger.worked(member.account, epoch, since),
+            owes=self._ledger.own_debt(member.account, epoch, since) < 0,
+        )
+
+    def registration(self, holder: Holder, account: int) -> Registration | None:
+        """What is told of a card before the first entry of its provisional account; None for any other."""
+        if not ledger.is_provisional(account):
+            return None
+        told = document.RegisterDocument(holder.card_key, holder.kind, holder.card_kind)
+        return Registration(account, document.canonical(told))
 
     def is_fresh(self, customer: Customer) -> bool:
         """May the balance be said as such: is the link up, and the centre's word young?"""
-        return self._health.online and self._clock.now_s() - customer.as_of_s < FRESH_S
+        young = self._clock.now_s() - customer.as_of_s < FRESH_S
+        return self._health.online and young and not customer.new
 
     def ask_centre(self, holder: Holder | None) -> bool:
         """Ask about a card we do not know, or not of late. Should a quote wait for the answer?"""
@@ -107,7 +133,7 @@ class Cards:
         key, now_ms = holder.card_key, self._clock.monotonic_ms()
         if self._coming.get(key, now_ms) > now_ms:
             return True
-        known = self._known(key)
+        known = self._known(holder)
         if known is not None and self._clock.now_s() - known.at_s < FRESH_S:
             return False
         unknown = known is None or known.member is None
@@ -147,8 +173,18 @@ class Cards:
         now_ms = self._clock.monotonic_ms()
         self._coming = {key: until_ms for key, until_ms in self._coming.items() if until_ms > now_ms}
 
-    def _known(self, card_key: int) -> Heard | None:
-        """What was heard of a card: just now, or before and kept in snapshot.db."""
+    def _known(self, holder: Holder) -> Heard | None:
+        """What was heard of a card: just now, or before and kept in snapshot.db.
+
+        That the centre did not know it is of no use any more once it has linked it to an account.
+        """
+        found = self._heard_of(holder.card_key)
+        if found is not None and found.member is None and holder.auto_register:
+            account = ledger.provisional_account(holder.card_key)
+            return found if self._ledger.owner(account) == account else None
+        return found
+
+    def _heard_of(self, card_key: int) -> Heard | None:
         heard = self._heard.get(card_key)
         if heard is not None:
             return heard
@@ -156,7 +192,7 @@ class Cards:
         return Heard(stored.member, stored.heard_s) if stored else None
 
     def _has_parcels(self, card_key: int) -> bool:
-        known = self._known(card_key)
+        known = self._heard_of(card_key)
         if known is None or known.member is None:
             return False
         return bool(self._ledger.parcels(known.member.account))

@@ -20,7 +20,8 @@ import msgspec
 
 from agent import pricing, replies
 from agent.cards import PAYMENT_CARD, QUOTE_WAIT_MS, Cards
-from agent.clock import Clock
+from agent.clock import AGREE_S, Clock
+from agent.courtesy import may_lend
 from agent.drivers.contracts import OutputComplete, OutputEvent, OutputFailed, OutputUnknown, ScanData
 from agent.drivers.document import Document
 from agent.health import Health
@@ -38,7 +39,7 @@ from agent.inbox import (
 )
 from agent.offline import heard
 from agent.offline.engine import InForce, without_settings
-from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Written
+from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Registration, Written
 from agent.offline.pruning import pruned
 from agent.outside import Outside
 from agent.slip import SlipData, Translate, layout
@@ -75,6 +76,7 @@ class OpenSale:
     waiting: list[PutSale] = field(default_factory=list)
     due_ms: int | None = None  # while WAITING: its second is over then (monotonic)
     wish: Wish | None = None  # while WAITING: points that were asked for elsewhere
+    word: ClaimRequest | None = None  # while WAITING: a claim by which the centre says the time
 
 
 @dataclass(slots=True)
@@ -125,6 +127,7 @@ class Counter:
         self._open: OrderedDict[str, OpenSale] = OrderedDict()  # the sale last touched stands last
         self._scanned: tuple[Holder, int] | None = None  # a card that waits for its sale, since
         self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._in_time: set[str] = set()  # open sales for which the centre has said the time
 
     # ------------------------------------------------------------------- cart and quote
 
@@ -135,7 +138,7 @@ class Counter:
         if current.sale.state is State.WAITING and current.sale.cart == cart:
             current.waiting.append(ask)  # asked again; the answer on its way is for this cart
             return
-        changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.now_s()))
+        changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.opening_s()))
         offer = changed.offer or self._offer(changed, current.in_force)  # refused here, nothing has changed
         self._carry_out(current, changed, effects)
         self._keep(current)
@@ -180,7 +183,7 @@ class Counter:
                     self._ledger.release_hold(after.id)
         current.sale, current.due_ms = after, None
         if after.state is not State.WAITING:
-            current.wish = None
+            current.wish = current.word = None
         for effect in effects:
             match effect:
                 case sale.StartTimer():
@@ -195,7 +198,12 @@ class Counter:
         if cart is None:
             raise LedgerFault(N_("sale {id} has no cart", id=priced.id))
         customer = self._cards.customer(cart.holder, priced.id) if cart.holder else None
-        return pricing.make_offer(priced.id, self._till, cart, priced.opened_s, customer, in_force)
+        if cart.redeem is not None and self._clock.is_off and priced.id not in self._in_time:
+            cart = msgspec.structs.replace(cart, redeem=None)  # by this clock no lot can be judged (§5.16)
+        lend = 0
+        if customer is not None and cart.redeem is not None and not self._health.online:
+            lend = may_lend(self._ledger, customer, priced.id, in_force.settings.courtesy_points)
+        return pricing.make_offer(priced.id, self._till, cart, priced.opened_s, customer, in_force, lend)
 
     def _cart(self, body: SaleBody, current: OpenSale) -> Cart:
         """The cart in a request. Raises Problem where a code in it cannot be used."""
@@ -231,6 +239,8 @@ class Counter:
         customer = self._cards.customer(cart.holder, current.sale.id)
         if customer is None:
             return False
+        if self._clock.is_off and current.sale.id not in self._in_time:
+            return self._ask_for_the_time(current, customer)
         want = pricing.missing(
             current.sale.id, self._till, cart, current.sale.opened_s, customer, current.in_force
         )
@@ -276,8 +286,31 @@ class Counter:
         gseq, _ = self._ledger.down_head(ledger.bucket(account), self._till, timeline)
         return ClaimRequest(WIRE_VERSION, secrets.token_hex(16), account, want, gseq)
 
+    def _ask_for_the_time(self, current: OpenSale, customer: pricing.Customer) -> bool:
+        """The answer to a claim, be it for nothing, says the time. Should the quote wait for it?"""
+        if not self._health.online:
+            return False
+        current.word = self._claim(customer.member.account, 0)
+        self._outside.claim(current.word)
+        return True
+
+    def _told_the_time(self, current: OpenSale) -> None:
+        """The centre has said the time for this sale: it may spend points, and opened by that time."""
+        current.word = None
+        self._in_time.add(current.sale.id)
+        now_s = self._clock.opening_s()
+        if abs(now_s - current.sale.opened_s) > AGREE_S:
+            current.sale = replace(current.sale, opened_s=now_s)
+        if not self._asks_after_all(current):
+            self._finish(current)
+
     def claimed(self, request: ClaimRequest, reply: ClaimReply | None) -> None:
         """What was claimed has come (it lies in ledger.db already), or will not."""
+        for current in [o for o in self._open.values() if o.word == request]:
+            if reply is None:
+                self._finish(current)
+            else:
+                self._told_the_time(current)
         for current in list(self._open.values()):
             wish = current.wish
             if wish is not None and wish.claim is not None and wish.claim.claim_id == request.claim_id:
@@ -321,7 +354,7 @@ class Counter:
             holder = current.sale.cart.holder if current.sale.cart else None
             if holder is None or holder.card_key != card_key or current.sale.state is not State.WAITING:
                 continue
-            if current.wish is None and not self._asks_after_all(current):
+            if current.wish is None and current.word is None and not self._asks_after_all(current):
                 self._finish(current)
 
     def _asks_after_all(self, current: OpenSale) -> bool:
@@ -389,7 +422,7 @@ class Counter:
     def _change(self, current: OpenSale, **changes: Any) -> None:
         """Change the cart from the till's side; whoever waits for a quote gets the new one."""
         cart = msgspec.structs.replace(current.sale.cart or Cart(), **changes)
-        changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.now_s()))
+        changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.opening_s()))
         self._carry_out(current, changed, effects)
         asks, current.waiting = current.waiting, []
         for ask in asks:
@@ -446,6 +479,8 @@ class Counter:
             at_s=now_s,
             answer=answer,
             print_waived=columns is None,
+            worked=pricing.worked(offer),
+            register=self._registration(offer),
         )
         self._forget(ask.sale_id)
         self._health.clear("disk_full")
@@ -454,6 +489,10 @@ class Counter:
             job = Job(ask.sale_id, written.entry.epoch, written.entry.seq)
             self._print(written.entry.id, job, slips[0], columns)
         self._outside.wake_sync()
+
+    def _registration(self, offer: Offer) -> Registration | None:
+        holder, seen = offer.cart.holder, offer.customer
+        return self._cards.registration(holder, seen.account) if holder and seen else None
 
     def _sale_entry(self, offer: Offer, paid: sale.Paid, now_s: int, place: Place) -> tuple[Entry, bytes]:
         body = canonical(pricing.sale_document(offer, paid))
@@ -464,15 +503,15 @@ class Counter:
             at_s=now_s,
             kind="SALE",
             account=offer.customer.account if offer.customer else None,
-            postings=moves.sale(place.till, place.epoch, place.seq, offer.spends, offer.earns),
+            postings=moves.sale(place.till, place.epoch, place.seq, offer.spends, offer.earns, offer.lent),
             document_sha256=hashlib.sha256(body).digest(),
-            flags=self.remarks(),
+            flags=(*self.remarks(), *((ledger.FLAG_COURTESY,) if offer.lent else ())),
         )
         return entry, body
 
     def remarks(self) -> tuple[str, ...]:
         """Remarks for the office on an entry of this moment."""
-        clock = (ledger.FLAG_CLOCK,) if self._health.clock_is_wrong else ()
+        clock = (ledger.FLAG_CLOCK,) if self._clock.is_off else ()
         return clock if self._health.online else (*clock, ledger.FLAG_OFFLINE)
 
     def void(self, ask: VoidSale) -> None:
@@ -680,6 +719,7 @@ class Counter:
 
     def _forget(self, sale_id: str) -> None:
         self._open.pop(sale_id, None)
+        self._in_time.discard(sale_id)
 
 
 def _line(line: LineBody, in_force: InForce) -> SoldLine:

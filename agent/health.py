@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from agent.clock import AGREE_S
+from agent.clock import Clock
 from agent.drivers.contracts import DeviceState
 from agent.offline.engine import InForce
 from agent.offline.ledger_db import RESTORING, Batch, Hold, Identity, LedgerDb, Uplink
@@ -24,7 +24,6 @@ from loyalty.texts import N_, Text
 
 log = logging.getLogger(__name__)
 
-CLOCK_OFFSET_MAX_MS = AGREE_S * 1000  # ledger-sync.md §5.16
 HOLD_ALARM_S = 24 * 3_600
 SYNC_LATE_S = 24 * 3_600
 DISK_LOW_BYTES = 64 * 1024 * 1024
@@ -76,13 +75,13 @@ class _Link:
 class Health:
     """Collects what the till's thread hears; read and written by that thread only."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, clock: Clock) -> None:
         self._version = version
+        self._clock = clock
         self._link: _Link | None = None
         self._devices: dict[str, DeviceState] = {}
         self._channels: dict[str, tuple[str, str]] = {}
         self._alerts: OrderedDict[str, tuple[Text, int]] = OrderedDict()
-        self._clock_offset_ms = 0
 
     @property
     def online(self) -> bool:
@@ -100,15 +99,9 @@ class Health:
         else:
             log.warning("the centre does not help (%s): %s", word, detail)
 
-    def synced(self, server_ms: int, wall_s: int) -> None:
-        """How far this box's clock is from the centre's."""
-        self._clock_offset_ms = wall_s * 1000 - server_ms
+    def synced(self) -> None:
+        """What the centre said is stored."""
         self.clear("ledger")
-
-    @property
-    def clock_is_wrong(self) -> bool:
-        """Is this box's clock further from the centre's than clocks are?"""
-        return abs(self._clock_offset_ms) > CLOCK_OFFSET_MAX_MS
 
     def device(self, state: DeviceState) -> None:
         """A device came or went."""
@@ -153,7 +146,7 @@ class Health:
             "oldest_hold_s": max((now_s - hold.at_s for hold in risk.holds), default=0),
             "quarantined": uplink.quarantined,
             "clock_ms": now_s * 1000,
-            "clock_offset_ms": self._clock_offset_ms,
+            "clock_offset_ms": self._clock.offset_ms,
             "down_stopped": ledger.down_stopped() or "",
             "alerts": ",".join(self._alerts),
         }
@@ -220,7 +213,7 @@ class Health:
                 for d in self._devices.values()
             ],
             "down_stopped": ledger.down_stopped(),
-            "clock_offset_ms": self._clock_offset_ms,
+            "clock_offset_ms": self._clock.offset_ms,
             "disk_free_bytes": free_bytes,
             "troubles": self._troubles(ledger, uplink, risk, now_s, free_bytes),
         }
@@ -240,7 +233,7 @@ class Health:
                 detail=detail,
             )
             found.append(("channel", text))
-        if self.clock_is_wrong:
+        if self._clock.is_off:
             found.append(("clock", CLOCK_REMEDY))
         if risk.oldest_s is not None and now_s - risk.oldest_s > SYNC_LATE_S:
             found.append(("sync_late", LATE_REMEDY))

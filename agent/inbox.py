@@ -144,6 +144,15 @@ class PrintBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     print_id: str
 
 
+class CardBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/cards` and `/v1/cards/lookup`: a card, as it was read or keyed in."""
+
+    number: str
+
+    def __repr__(self) -> str:
+        return "CardBody(…)"
+
+
 Reply: TypeAlias = "Future[dict[str, Any]]"
 
 
@@ -207,6 +216,22 @@ class ListHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUpCard:
+    """Whose card is this, and what can be spent here?"""
+
+    body: CardBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterCard:
+    """A card is given out: it shall be known from now on."""
+
+    body: CardBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
 class StatusAsked:
     """How does the till stand?"""
 
@@ -221,7 +246,17 @@ class SyncAsked:
 
 
 Ask: TypeAlias = (
-    PutSale | CommitSale | VoidSale | ReturnGoods | PrintSale | GetSale | ListHeld | StatusAsked | SyncAsked
+    PutSale
+    | CommitSale
+    | VoidSale
+    | ReturnGoods
+    | PrintSale
+    | GetSale
+    | ListHeld
+    | LookUpCard
+    | RegisterCard
+    | StatusAsked
+    | SyncAsked
 )
 
 # ------------------------------------------------------------------ what the sync threads say

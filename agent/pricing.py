@@ -8,24 +8,29 @@ later, after a restart and under other rules, needs nothing else.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from agent.offline.engine import InForce, wall_clock
-from agent.offline.ledger_db import Parcel
+from agent.offline.ledger_db import Parcel, Worked
 from loyalty import document
 from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLot, Tender
 from loyalty.faults import Fault, Refused
-from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent
+from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent, once_key, once_rule
+from loyalty.once import counters_on, key_day
 from loyalty.sale import Cart, Offer, Paid
+from loyalty.settings import earn_waits_days
 from loyalty.texts import N_
-from loyalty.wire import Member
+from loyalty.wire import FLAG_DEBT, Member
 
 TOTAL_MAX_MINOR = 10**12  # more than any till sells at once: a price or a quantity is wrong
+COURTESY = "z:courtesy"  # no lot either: what a till may lend beyond what it holds (agent/courtesy.py)
 ELSEWHERE = "z:elsewhere"  # no lot: what a till does not hold, spent after all that it does
+DATE_CHARS = len("YYYY-MM-DD")
 LOTS_MAX = 1_000  # of one customer in one receipt, so that its entry is never too large for the ledger
 
 
@@ -34,19 +39,39 @@ class Customer:
     """Who buys, as the till knows them now.
 
     `parcels` are what it may promise; `balance` counts everything, everywhere, as
-    of `as_of_s` (UTC seconds) and with this till's own entries since.
+    of `as_of_s` (UTC seconds) and with this till's own entries since. `worked` = rule ->
+    the local dates of those entries, where a rule with a counter did something.
+    `new`: the centre has told nothing of this card; all that is known is what happened here.
+    `owes`: those entries left a debt.
     """
 
     member: Member
     parcels: Sequence[Parcel]
     balance: int
     as_of_s: int
+    worked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    new: bool = False
+    owes: bool = False
+
+    @property
+    def is_flagged(self) -> bool:
+        """Does the centre say that the account owes points?"""
+        return FLAG_DEBT in self.member.flags
 
 
 def make_offer(
-    sale_id: str, till: str, cart: Cart, opened_s: int, customer: Customer | None, in_force: InForce
+    sale_id: str,
+    till: str,
+    cart: Cart,
+    opened_s: int,
+    customer: Customer | None,
+    in_force: InForce,
+    may_lend: int = 0,
 ) -> Offer:
-    """Price `cart` with what is held here. Raises loyalty.faults.Refused for a cart the engine refuses."""
+    """Price `cart` with what is held here, and after that with what may be lent (hundredths).
+
+    Raises loyalty.faults.Refused for a cart the engine refuses.
+    """
     receipt = Receipt(
         id=sale_id,
         till=till,
@@ -59,9 +84,12 @@ def make_offer(
         tenders=cart.tenders,
         redeem=cart.redeem,
     )
-    seen = _seen(customer, cart, wall_clock(in_force.local(opened_s))) if customer else None
-    quote = in_force.price(document.engine_receipt(receipt, seen))
+    seen = _seen(customer, cart, in_force, opened_s, may_lend) if customer else None
+    quote, counted = in_force.price(document.engine_receipt(receipt, seen))
     _check(quote)
+    used: dict[str, int] = dict(quote["lots_used"])
+    lent = used.pop(COURTESY, 0)
+    owes = lent > 0 or (customer is not None and (customer.owes or customer.is_flagged))
     offer = Offer(
         quote_id="",
         cart=cart,
@@ -72,9 +100,11 @@ def make_offer(
         catalog_version=in_force.catalog_version,
         quote=msgspec.json.encode(quote),
         pay=quote["pay"],
-        spends=tuple(Spent(lot, points) for lot, points in quote["lots_used"]),
-        earns=_earns(quote, in_force, opened_s),
+        spends=tuple(Spent(lot, points) for lot, points in used.items()),
+        earns=_earns(quote, in_force, opened_s, owes=owes),
         titles={rule: in_force.titles.get(rule, rule) for rule in _rules_of(quote)},
+        counted=counted,
+        lent=lent,
     )
     digest = hashlib.sha256(msgspec.msgpack.encode(offer)).hexdigest()
     return msgspec.structs.replace(offer, quote_id=f"q{digest[:16]}")
@@ -115,6 +145,13 @@ def sale_document(offer: Offer, paid: Paid) -> SaleDocument:
     )
 
 
+def worked(offer: Offer) -> Worked:
+    """What the till remembers of the rules with counters in a sale (offline/ledger_db.py)."""
+    keys = {lot.terms.rule for lot in offer.earns if once_key(lot.terms.rule)}
+    lasting = frozenset(key.partition("/")[0] for key in keys)
+    return Worked(offer.receipt.at[:DATE_CHARS], offer.counted, lasting)
+
+
 def _check(quote: dict[str, Any]) -> None:
     """Refused here, before anybody pays, is what no ledger could take later. Raises Refused."""
     if quote["list"] > TOTAL_MAX_MINOR:
@@ -128,36 +165,64 @@ def _check(quote: dict[str, Any]) -> None:
             raise Refused([Fault("lines", text)])
 
 
-def _seen(customer: Customer, cart: Cart, now: str) -> SeenCustomer:
-    """The customer as the engine sees them; of their parcels those that live, the first to be spent first."""
+def _seen(customer: Customer, cart: Cart, in_force: InForce, opened_s: int, may_lend: int) -> SeenCustomer:
+    """The customer as the engine sees them; of their parcels those that live, the first to be spent first.
+
+    What may be lent is one lot more, of no expiry and so the last to be spent.
+    """
     member = customer.member
+    now = wall_clock(in_force.local(opened_s))
+    told_on = wall_clock(in_force.local(customer.as_of_s))
     live = [
         p for p in customer.parcels if p.active_from <= now and (p.expires_at is None or now < p.expires_at)
     ]
     live.sort(key=lambda p: (p.expires_at is None, p.expires_at or "", p.active_from, p.lot))
+    lots = tuple(SeenLot(p.lot, p.points, p.active_from, p.expires_at) for p in live[:LOTS_MAX])
+    if may_lend > 0:
+        lots += (SeenLot(COURTESY, may_lend, now),)
     return SeenCustomer(
         account=member.account,
         tier=member.tier,
         card_kind=member.card_kind or (cart.holder.card_kind if cart.holder else None),
         segments=member.segments,
-        counters=member.counters,
+        counters=counters_on(now[:DATE_CHARS], member.counters, told_on[:DATE_CHARS], customer.worked),
         birthday=member.birthday,
-        lots=tuple(SeenLot(p.lot, p.points, p.active_from, p.expires_at) for p in live[:LOTS_MAX]),
+        lots=lots,
     )
 
 
-def _earns(quote: dict[str, Any], in_force: InForce, opened_s: int) -> tuple[Earned, ...]:
-    """New lots. One that lives from now on is this till's parcel at once, unless the settings say later."""
+def _earns(quote: dict[str, Any], in_force: InForce, opened_s: int, *, owes: bool) -> tuple[Earned, ...]:
+    """New lots. One that lives from now on is this till's parcel at once, unless the settings say later.
+
+    What a customer may get once waits at the centre until equal once-keys are merged (§3); what one
+    gets who owes goes there too, to pay the debt (§5.2).
+    """
     now = wall_clock(in_force.local(opened_s))
-    at_once = in_force.settings.earn_spendable == "now"
-    return tuple(
-        Earned(
-            points=lot["amount"],
-            terms=LotTerms(lot["active_from"], lot.get("expires_at"), lot["rule"]),
-            spendable_here=at_once and lot["active_from"] <= now,
-        )
-        for lot in quote["earned_lots"]
-    )
+    waits_days = earn_waits_days(in_force.settings)
+    earns: list[Earned] = []
+    for lot in quote["earned_lots"]:
+        rule: str = lot["rule"]
+        when = in_force.once.get(rule)
+        named = rule if when is None else once_rule(rule, key_day(when, now[:DATE_CHARS]))
+        terms = _not_before(LotTerms(lot["active_from"], lot.get("expires_at"), named), now, waits_days)
+        at_once = waits_days is not None and when is None and not owes
+        earns.append(Earned(lot["amount"], terms, at_once and terms.active_from <= now))
+    return tuple(earns)
+
+
+def _not_before(terms: LotTerms, now: str, waits_days: int | None) -> LotTerms:
+    """A lot that is to live no sooner than so many days from now; it lives as long as its rule says."""
+    if not waits_days:
+        return terms
+    day = date.fromisoformat(now[:DATE_CHARS]) + timedelta(days=waits_days)
+    first = f"{day.isoformat()}T00:00:00"
+    if terms.active_from >= first:
+        return terms
+    later = day - date.fromisoformat(terms.active_from[:DATE_CHARS])
+    ends = terms.expires_at
+    if ends is not None:
+        ends = (datetime.fromisoformat(ends) + later).isoformat()
+    return LotTerms(first, ends, terms.rule)
 
 
 def _rules_of(quote: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from agent.offline.ledger_db import Hold, Written
 from agent.pricing import Customer
 from agent.slip import SlipData, Translate, layout
 from agent.texts import both
+from loyalty.amounts import Points
 from loyalty.sale import Cart, Holder, Offer, Sale, State
 from loyalty.texts import N_, Text
 
@@ -20,6 +21,10 @@ LINES_COLUMNS = 48  # of slip lines for a cash program's printer, when we have n
 DISK_FULL = N_("the till's disk is full: points cannot be spent; free some room, nothing is lost")
 NOT_FOUND = N_("the card is not found")
 NOT_FOUND_HERE = N_("the card is not known here and there is no link; sell without it or try later")
+CLOCK = N_(
+    "the clock of this box is wrong: points are spent only with the office's word; set it right (timedatectl)"
+)
+NEW_CARD = N_("this card is new: it is registered with its first sale, and the office confirms it")
 ELSEWHERE = N_("some of the points lie at other tills or at the centre; shown is what can be spent here")
 
 
@@ -36,10 +41,10 @@ def sale_reply(
         "quote": msgspec.json.decode(offer.quote) if offer else None,
         "titles": offer.titles if offer else {},
         "rulebook_seq": offer.rulebook_seq if offer else in_force.rulebook_seq,
-        "customer": _customer(holder, customer, in_force, online=online) if holder else None,
+        "customer": customer_reply(holder, customer, in_force, online=online) if holder else None,
         "messages": [
             {"code": code, **both(text)}
-            for code, text in _messages(cart, customer, online=online, disk_full=disk_full)
+            for code, text in _messages(cart, offer, customer, online=online, disk_full=disk_full)
         ],
     }
 
@@ -64,6 +69,7 @@ def commit_reply(
         "ident": written.ident,
         "pay": offer.pay,
         "redeemed": quote["redeemed"],
+        "lent": offer.lent,
         "earned": quote["earned_total"],
         "rewards": quote["rewards"],
         "slip": {
@@ -82,7 +88,7 @@ def held_reply(holds: list[Hold], now_s: int) -> dict[str, Any]:
                 "sale_id": hold.sale_id,
                 "quote_id": hold.offer.quote_id,
                 "pay": hold.offer.pay,
-                "points": sum(piece.points for piece in hold.offer.spends),
+                "points": sum(piece.points for piece in hold.offer.spends) + hold.offer.lent,
                 "age_s": now_s - hold.at_s,
             }
             for hold in holds
@@ -90,33 +96,41 @@ def held_reply(holds: list[Hold], now_s: int) -> dict[str, Any]:
     }
 
 
-def _customer(
+def customer_reply(
     holder: Holder, customer: Customer | None, in_force: InForce, *, online: bool
 ) -> dict[str, Any]:
+    """Who buys, and what can be spent here; of a card that nobody knows, only that."""
     reply: dict[str, Any] = {"card": holder.masked, "found": customer is not None}
     if customer is not None:
         reply |= {
             "tier": customer.member.tier,
             "available_here": sum(parcel.points for parcel in customer.parcels),
             "balance": customer.balance,
-            "as_of": in_force.local(customer.as_of_s).isoformat(),
-            "provisional": not online,
+            "as_of": None if customer.new else in_force.local(customer.as_of_s).isoformat(),
+            "provisional": customer.new or not online,
         }
     return reply
 
 
 def _messages(
-    cart: Cart | None, customer: Customer | None, *, online: bool, disk_full: bool
+    cart: Cart | None, offer: Offer | None, customer: Customer | None, *, online: bool, disk_full: bool
 ) -> list[tuple[str, Text]]:
     """What the cashier should know beside the price."""
     notes: list[tuple[str, Text]] = []
     if cart is not None and cart.holder is not None and customer is None:
         notes.append(("card_not_found", NOT_FOUND if online else NOT_FOUND_HERE))
+    if customer is not None and customer.new:
+        notes.append(("card_new", NEW_CARD))
     if cart is not None and cart.redeem is not None and customer is not None:
         here = sum(parcel.points for parcel in customer.parcels)
         asked = cart.redeem if isinstance(cart.redeem, int) else customer.balance
         if min(asked, customer.balance) > here:
             notes.append(("points_elsewhere", ELSEWHERE))
+    if cart is not None and cart.redeem is not None and offer is not None and offer.receipt.redeem is None:
+        notes.append(("clock", CLOCK))
+    if offer is not None and offer.lent:
+        text = N_("there is no link: {points} of these points are lent", points=Points(offer.lent))
+        notes.append(("lent", text))
     if disk_full:
         notes.append(("disk_full", DISK_FULL))
     return notes

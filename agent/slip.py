@@ -77,7 +77,8 @@ class SlipData:
     `redeemed_minor` is the part of the price that `points_used` paid.
     `as_of` is the time of the last news from the office; `offline` says that there is no link now, so that
     points are preliminary and `available` (what can be spent at this till) is given with that time.
-    `available` None: say nothing of a balance.
+    `available` None: say nothing of a balance. `lent` is the part of `points_used` that this till did not
+    hold and lent.
     """
 
     shop: str
@@ -102,6 +103,7 @@ class SlipData:
     offline: bool = False
     copy: bool = False
     qr: str | None = None
+    lent: int = 0
 
 
 def layout(data: SlipData, columns: int, translate: Translate) -> Document:
@@ -156,6 +158,8 @@ def _points(page: _Page, data: SlipData) -> None:
     page.pair(page.say(N_("Card {card}", card=data.card)), data.tier or "")
     if data.points_used:
         page.pair(page.say(N_("Points used")), page.points(-data.points_used))
+    if data.lent:
+        page.pair("  " + page.say(N_("of these lent")), page.points(-data.lent))
     for earned in data.earned:
         if data.offline:
             page.pair(page.say(N_("Points earned (preliminary)")), page.points(earned.points, sign=True))

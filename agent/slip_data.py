@@ -51,13 +51,21 @@ def slip_data(
         tier=customer.member.tier if customer else None,
         discounts=tuple((offer.titles.get(rule, rule), amount) for rule, amount in discounts.items()),
         redeemed_minor=quote["redeemed"],
-        points_used=sum(piece.points for piece in offer.spends),
+        points_used=sum(piece.points for piece in offer.spends) + offer.lent,
+        lent=offer.lent,
         earned=_earned(offer, now),
         expiring=_expiring(live, now),
         available=available,
-        as_of=in_force.local(customer.as_of_s).replace(tzinfo=None) if customer else None,
+        as_of=_as_of(customer, in_force),
         offline=not fresh,
     )
+
+
+def _as_of(customer: Customer | None, in_force: InForce) -> datetime | None:
+    """When the office last said something of the customer; None where it never did."""
+    if customer is None or customer.new:
+        return None
+    return in_force.local(customer.as_of_s).replace(tzinfo=None)
 
 
 def as_copy(data: SlipData) -> SlipData:

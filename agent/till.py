@@ -9,10 +9,11 @@ the centre is asked by another thread, and comes back as an event; the sale that
 has a timer of one second in all.
 
 **Where things are.** The table of states: loyalty/sale.py. What an event carries:
-inbox.py. What is done with a sale: counter.py, with cards.py (who buys), pricing.py
-(what it costs) and replies.py (what is answered); with goods that come back:
-goods_returns.py. The file: offline/ledger_db.py. What others do for us: outside.py,
-put together in main.py. Here: the loop, and the events that are not about a sale.
+inbox.py. What is done with a sale: counter.py, with goods that come back:
+goods_returns.py, with a card alone: card_desk.py; with them cards.py (who buys),
+pricing.py (what it costs) and replies.py (what is answered). The file:
+offline/ledger_db.py. What others do for us: outside.py, put together in main.py.
+Here: the loop, and the events that are not about a sale.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from agent.card_desk import CardDesk
 from agent.cards import Cards
 from agent.clock import Clock
 from agent.counter import Counter
@@ -51,6 +53,7 @@ from agent.inbox import (
     ListHeld,
     LoadBatchAsked,
     LookedUp,
+    LookUpCard,
     LookupFailed,
     NewInForce,
     PastRulesReady,
@@ -58,6 +61,7 @@ from agent.inbox import (
     Problem,
     PutSale,
     ReceiptFound,
+    RegisterCard,
     RetryNoted,
     ReturnGoods,
     StatusAsked,
@@ -105,8 +109,10 @@ class Till:
         self._ledger = ledger_db
         self._inbox = inbox
         self._outside = outside
-        self._clock = Clock(wall_s, monotonic_ms, at_least_s=ledger_db.latest_at_s())
-        self._health = Health(version)
+        self._clock = Clock(
+            wall_s, monotonic_ms, at_least_s=ledger_db.latest_at_s(), known_s=ledger_db.known_s()
+        )
+        self._health = Health(version, self._clock)
         self._cards = Cards(identity.till, chain_key, members, ledger_db, outside, self._health, self._clock)
         self._counter = Counter(
             till=identity.till,
@@ -128,6 +134,16 @@ class Till:
             health=self._health,
             clock=self._clock,
             translate=translator(language),
+            refuse=self._refuse,
+        )
+        self._card_desk = CardDesk(
+            till=identity.till,
+            ledger_db=ledger_db,
+            cards=self._cards,
+            in_force=lambda: self._counter.in_force,
+            outside=outside,
+            health=self._health,
+            clock=self._clock,
             refuse=self._refuse,
         )
 
@@ -168,6 +184,7 @@ class Till:
             with self._ledger.reading():
                 self._counter.ring()
                 self._returns.ring()
+                self._card_desk.ring()
         except LedgerFault as fault:
             self._trouble("a quote that waited", fault)
         self._cards.forget_late()
@@ -179,7 +196,8 @@ class Till:
         self._health.alert(code, text, self._clock.now_s())
 
     def _patience_s(self) -> float | None:
-        timers = (self._counter.next_timer_ms(), self._returns.next_timer_ms())
+        desks = (self._counter, self._returns, self._card_desk)
+        timers = [desk.next_timer_ms() for desk in desks]
         due_ms = min((ms for ms in timers if ms is not None), default=None)
         return None if due_ms is None else max(0, due_ms - self._clock.monotonic_ms()) / 1000
 
@@ -200,6 +218,8 @@ class Till:
                 self._answer(event, counter.get)
             case ListHeld():
                 self._answer(event, counter.held)
+            case LookUpCard() | RegisterCard():
+                self._answer(event, self._card_desk.ask)
             case StatusAsked():
                 self._answer(event, self._status)
             case SyncAsked():
@@ -215,10 +235,9 @@ class Till:
                 counter.printed(event)
             case LookedUp(card_key, member):
                 if self._cards.looked_up(card_key, member):
-                    counter.arrived(card_key)
+                    self._arrived(card_key)
             case LookupFailed(card_key):
-                self._cards.arrived(card_key)
-                counter.arrived(card_key)
+                self._arrived(card_key)
             case Claimed():
                 self._claimed(event)
             case ReceiptFound():
@@ -293,7 +312,8 @@ class Till:
         """What there is to send; what this till should not keep is given back first."""
         in_force, now_s, adopt = self._counter.in_force, self._clock.now_s(), ask.adopt
         uplink = self._ledger.uplink()
-        if in_force is not None and not uplink.restoring:
+        # By a wrong clock, what lives looks expired, and who was here yesterday idle.
+        if in_force is not None and not uplink.restoring and not self._clock.is_off:
             shop_now = wall_clock(in_force.local(now_s))
             heard.tidy(
                 self._ledger,
@@ -347,7 +367,7 @@ class Till:
                 )
                 moved = heard.synced(self._ledger, till, answer, now_s)
                 self._clock.heard(effect.server_ms // 1000)
-                self._health.synced(effect.server_ms, self._clock.wall_s())
+                self._health.synced()
                 ask.reply.set_result(moved)
                 self._supplied()
                 pruning.step(self._ledger, effect.server_ms // 1000)
@@ -393,8 +413,13 @@ class Till:
 
     def _supplied(self) -> None:
         for card_key in self._cards.supplied():
-            self._cards.arrived(card_key)
-            self._counter.arrived(card_key)
+            self._arrived(card_key)
+
+    def _arrived(self, card_key: int) -> None:
+        """Nothing more is to be waited for with this card."""
+        self._cards.arrived(card_key)
+        self._counter.arrived(card_key)
+        self._card_desk.arrived(card_key)
 
     def _new_in_force(self, event: NewInForce) -> None:
         """A version is noted in ledger.db first; then one reference is swapped."""

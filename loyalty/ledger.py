@@ -39,6 +39,7 @@ from loyalty.decoding import UNREADABLE
 CANONICAL_VERSION = b"\x01"
 BUCKETS = 256
 ACCOUNT_MAX = 2**62  # accounts are integers below this (ledger-sync.md, Words)
+PROVISIONAL_FROM = 2**61  # accounts from here on are of cards that only a till has seen
 # What till and office both hold an entry to, so that nothing one writes can be too much for the other.
 POINTS_MAX = 10**12  # of one posting, in hundredths; sums of millions of them fit any database column
 POSTINGS_MAX = 10_000
@@ -82,6 +83,21 @@ def life_of(holder: str) -> tuple[str, int]:
     """(till, epoch) of such a holder."""
     till, _, epoch = holder.rpartition("~")
     return till, int(epoch)
+
+
+def provisional_account(card_key: int) -> int:
+    """The account of a card that nobody knows, until the centre gives it a lasting one (§2).
+
+    Computed from the 63 bits of the card's key, so that two tills which are cut off give one card one
+    account: its first 61 bits under a leading 1. The centre counts its own accounts up from below, and
+    two cards that come to one number by chance (2^-61 a pair) are noticed there.
+    """
+    return PROVISIONAL_FROM | (card_key >> 2)
+
+
+def is_provisional(account: int) -> bool:
+    """Was this account computed at a till, and not given by the centre?"""
+    return account >= PROVISIONAL_FROM
 
 
 def once_rule(rule: str, when: str) -> str:

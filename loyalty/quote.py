@@ -163,21 +163,29 @@ def summed_up(pricing: Pricing) -> Quote:
     )
 
 
-def _burned(pricing: Pricing) -> tuple[str, ...]:
-    """The coupons that a rule which did something names in its condition (§7).
+def worked_in(pricing: Pricing) -> set[str]:
+    """The rules that did something: gave a discount, were the chosen redemption, earned points, or
 
-    A rule did something where it gave a discount, was the chosen redemption, earned points, or
-    multiplied a line of a rule that did. A coupon that was used before is not there to burn.
+    multiplied a line of a rule that did (§3, counters; §7, coupons).
     """
-    receipt = pricing.receipt
-    presented = {coupon for coupon in receipt.coupons if coupon not in receipt.coupons_used}
-    if not presented:
-        return ()
     worked = {rule for line in pricing.lines for rule in line.discounts}
     worked |= pricing.earned.keys()
     worked |= {name for rule in pricing.earned for name in pricing.multiplied.get(rule, ())}
     if pricing.redeemer is not None:
         worked.add(pricing.redeemer.id)
+    return worked
+
+
+def _burned(pricing: Pricing) -> tuple[str, ...]:
+    """The coupons that a rule which did something names in its condition (§7).
+
+    A coupon that was used before is not there to burn.
+    """
+    receipt = pricing.receipt
+    presented = {coupon for coupon in receipt.coupons if coupon not in receipt.coupons_used}
+    if not presented:
+        return ()
+    worked = worked_in(pricing)
     series = {s for clause in pricing.compiled.clauses if clause.id in worked for s in clause.series}
     return tuple(sorted(coupon for coupon in presented if series_of(coupon) in series))
 

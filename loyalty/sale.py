@@ -74,7 +74,9 @@ class Offer(msgspec.Struct, array_like=True, frozen=True):
     """A quote as it was answered: everything a later commit needs, whatever has changed meanwhile.
 
     `quote` is the engine's answer as JSON bytes; `spends` are the parcels promised
-    to this sale; `titles` name the rules on the slip.
+    to this sale; `titles` name the rules on the slip; `counted` are rules with a
+    counter that did something here; `lent` are points (hundredths) spent beyond
+    what was held here (courtesy, ledger-sync.md §5.4). New fields go to the end: holds lie on disks.
     """
 
     quote_id: str
@@ -89,6 +91,13 @@ class Offer(msgspec.Struct, array_like=True, frozen=True):
     spends: tuple[Spent, ...]
     earns: tuple[Earned, ...]
     titles: dict[str, str]
+    counted: tuple[str, ...] = ()
+    lent: int = 0
+
+    @property
+    def promises(self) -> bool:
+        """Does it spend something, so that it is to be saved before it is answered?"""
+        return bool(self.spends) or self.lent > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +278,11 @@ def _reopen(sale: Sale, event: CartChanged) -> Step:
 
 
 def _release(sale: Sale) -> list[Effect]:
-    return [ReleaseHold()] if sale.offer and sale.offer.spends else []
+    return [ReleaseHold()] if sale.offer and sale.offer.promises else []
 
 
 def _price(sale: Sale, event: QuoteAsked | Answered) -> Step:
-    hold: list[Effect] = [SaveHold(event.offer)] if event.offer.spends else []
+    hold: list[Effect] = [SaveHold(event.offer)] if event.offer.promises else []
     return replace(sale, state=State.QUOTED, offer=event.offer), [*hold, Reply()]
 
 

@@ -19,6 +19,7 @@ from loyalty.decoding import UNREADABLE
 
 FORMAT = 1
 OFFSET_MAX_MIN = 15 * 60  # no place on earth is further from UTC
+_AFTER = re.compile(r"after (?P<days>[1-9]\d{0,2}) days?")
 SYNC_INTERVAL_S = range(5, 24 * 3600 + 1)
 KEY_BYTES = 32
 URL_MAX_CHARS = 200
@@ -66,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channels: dict[str, str]  # "rulebook" -> "rulebook.all", "catalog" -> "catalog.all"
     number_templates: tuple[dict[str, Any], ...] = ()
     channel: str = "pos"
-    earn_spendable: str = "now"  # now | next_sync
+    earn_spendable: str = "now"  # now | next_sync | after N days
     courtesy_points: int = 0  # K: what a till may lend beyond its parcels (hundredths)
     sync_interval_s: int = 60
     slip: Slip = Slip()
@@ -99,8 +100,10 @@ def parse(raw: bytes) -> Settings:
         )
     if settings.courtesy_points < 0:
         raise SettingsError(f"courtesy_points is {settings.courtesy_points}; use 0 or more (hundredths)")
-    if settings.earn_spendable not in ("now", "next_sync"):
-        raise SettingsError(f"earn_spendable is {settings.earn_spendable!r}; use now or next_sync")
+    if settings.earn_spendable not in ("now", "next_sync") and not _AFTER.fullmatch(settings.earn_spendable):
+        raise SettingsError(
+            f"earn_spendable is {settings.earn_spendable!r}; use now, next_sync or after 3 days"
+        )
     _check_tills(settings)
     return settings
 
@@ -128,6 +131,14 @@ def is_hub_url(url: str) -> bool:
     except ValueError:
         return False
     return whole and parts.scheme == "http" and url == f"http://{parts.netloc}"
+
+
+def earn_waits_days(settings: Settings) -> int | None:
+    """How many days points wait before they may be spent; None = until the centre has heard of them."""
+    if settings.earn_spendable == "next_sync":
+        return None
+    found = _AFTER.fullmatch(settings.earn_spendable)
+    return int(found["days"]) if found else 0
 
 
 def encode(settings: Settings) -> bytes:

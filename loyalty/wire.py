@@ -270,6 +270,9 @@ class LookupRequest(Confidential, frozen=True):
     card_key: CardKey
 
 
+FLAG_DEBT = "debt"  # of a member: the account owes points
+
+
 class Member(msgspec.Struct, array_like=True, frozen=True):
     """What a till may know of a member (ledger-sync.md §2).
 

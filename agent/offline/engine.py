@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.offline.snapshot_db import Versions
 from loyalty import catalog as catalogs
-from loyalty import index, repricing, selftest, strictjson
+from loyalty import index, once, repricing, selftest, strictjson
 from loyalty import quote as engine
 from loyalty import receipt as receipts
 from loyalty import rulebook as rulebooks
@@ -24,6 +24,13 @@ from loyalty.heap import paused_collector
 from loyalty.manifest import CATALOG, MAIN_FILE, RULEBOOK
 from loyalty.repricing import NO_GOODS, NO_RULES
 from loyalty.settings import Settings, StoreInfo, shop_time
+
+
+class Priced(NamedTuple):
+    """A quote in JSON form; `counted` = the rules with a counter that did something in it."""
+
+    quote: dict[str, Any]
+    counted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +44,14 @@ class InForce:
     versions: Mapping[str, int]  # channel -> version
     catalog: catalogs.PublishedCatalog
     compiled: index.Compiled
+    once: Mapping[str, once.When]  # rules whose points a customer gets once (loyalty/once.py)
+    counted: frozenset[str]  # rules of which some condition asks how often they did something
 
-    def price(self, receipt: Mapping[str, Any]) -> dict[str, Any]:
-        """The quote of an open sale in JSON form, without draws. Raises loyalty.faults.Refused."""
-        return engine.quote(self.compiled, receipts.parse(receipt), upto_earn=True).to_builtins()
+    def price(self, receipt: Mapping[str, Any]) -> Priced:
+        """An open sale, without draws. Raises loyalty.faults.Refused."""
+        pricing = engine.priced(self.compiled, receipts.parse(receipt), upto_earn=True)
+        counted = tuple(sorted(self.counted & engine.worked_in(pricing))) if self.counted else ()
+        return Priced(engine.summed_up(pricing).to_builtins(), counted)
 
     @property
     def catalog_version(self) -> int:
@@ -98,6 +109,8 @@ def build(
         versions=versions,
         catalog=goods,
         compiled=compiled,
+        once=once.once_rules(rules.rules),
+        counted=once.counted_rules(rules.rules),
     )
 
 

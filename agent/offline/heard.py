@@ -202,6 +202,7 @@ def _rename(db: LedgerDb, old: int, new: int) -> None:
     )
     db.execute("DELETE FROM parcel WHERE account = ?", (old,))
     db.execute("UPDATE hold_parcel SET account = ? WHERE account = ?", (new, old))
+    db.execute("UPDATE worked SET account = ? WHERE account = ?", (new, old))
     db.execute("DELETE FROM standing WHERE account = ?", (old,))
     db.execute("UPDATE alias SET owner = ? WHERE owner = ?", (new, old))
     db.execute("INSERT OR REPLACE INTO alias VALUES (?, ?)", (old, new))

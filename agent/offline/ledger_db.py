@@ -25,6 +25,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from loyalty.wire import EnrollReply, Member, down_genesis
 log = logging.getLogger(__name__)
 
 OFFER_VERSION = b"\x01"
+WORKED_DAYS = 62  # a whole month, and the one before it
 BATCH_BYTES = 4 * 1024 * 1024  # of entries and receipts: a quarter of what a message may be
 NOT_ENROLLED = N_("this till is not enrolled; run: kopilka-agent enroll --server URL --code CODE")
 ENROLLED_ALREADY = N_(
@@ -169,6 +171,26 @@ class Receipt:
 
     entry: Entry
     head: bytes
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """Rules with a counter of their own that did something in a sale of local date `day`.
+
+    Of the `lasting` ones the sale carries a once-key: that is used up, whatever becomes of the sale.
+    """
+
+    day: str
+    rules: tuple[str, ...]
+    lasting: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A card that nobody knew: its provisional account and the document that tells of it."""
+
+    account: int
     document: bytes
 
 
@@ -432,6 +454,13 @@ class Reader:
 
     def own_change(self, account: int, epoch: int, after_seq: int) -> int:
         """By how much this till's own entries after `after_seq` changed an account's balance (hundredths)."""
+        return self._own_sum(account, epoch, after_seq, ledger.is_balance)
+
+    def own_debt(self, account: int, epoch: int, after_seq: int) -> int:
+        """The same of what it owes: below zero where they left a debt."""
+        return self._own_sum(account, epoch, after_seq, lambda name: name == ledger.DEBT)
+
+    def _own_sum(self, account: int, epoch: int, after_seq: int, counts: Callable[[str], bool]) -> int:
         rows = self._db.execute(
             "SELECT body FROM entry WHERE epoch = ? AND seq > ? AND"
             " (account = ? OR account IN (SELECT account FROM alias WHERE owner = ?))",
@@ -441,12 +470,40 @@ class Reader:
             posting.points
             for (body,) in rows
             for posting in _parse_entry(body).postings
-            if ledger.is_balance(posting.account)
+            if counts(posting.account)
         )
 
     def counted_seq(self, member: Member) -> int:
         """The last entry of this till's present life that the centre's word of a member counts."""
         return member.included_seq if member.as_of_ms >= self.uplink().began_ms else 0
+
+    def lent(self, account: int) -> int:
+        """Points lent to an account in entries that the centre has not acknowledged (hundredths)."""
+        rows = self._db.execute(
+            "SELECT entry.body FROM entry JOIN uplink LEFT JOIN past_epoch USING (epoch)"
+            " WHERE (account = ? OR account IN (SELECT account FROM alias WHERE owner = ?))"
+            " AND entry.seq > CASE WHEN entry.epoch = uplink.epoch THEN uplink.acked_seq"
+            " ELSE past_epoch.acked_seq END ORDER BY entry.epoch, entry.seq",
+            (account, account),
+        ).fetchall()
+        lent: dict[str, int] = {}
+        for entry in (_parse_entry(body) for (body,) in rows):
+            debts = [posting.points for posting in entry.postings if posting.account == ledger.DEBT]
+            if ledger.FLAG_COURTESY in entry.flags:
+                lent[entry.id] = -sum(debts)
+            elif entry.ref in lent:  # taken back, whole or in part
+                lent[entry.ref] -= sum(points for points in debts if points > 0)
+        return sum(lent.values())
+
+    def worked(self, account: int, epoch: int, after_seq: int) -> dict[str, list[str]]:
+        """Rule -> local dates of this till's own sales after `after_seq` in which it did something."""
+        found: dict[str, list[str]] = {}
+        for rule, day in self._db.execute(
+            "SELECT rule, day FROM worked WHERE account = ? AND epoch = ? AND seq > ?",
+            (self.owner(account), epoch, after_seq),
+        ):
+            found.setdefault(rule, []).append(day)
+        return found
 
     def standing(self, account: int) -> tuple[bool | None, int]:
         """Is the account at home here (None: never heard), and when was it served last (UTC seconds)?"""
@@ -537,6 +594,16 @@ class Reader:
         said = self._db.execute("SELECT server_ms FROM uplink").fetchone()
         return max(row[0] if row else 0, said[0] // 1000 if said else 0)
 
+    def known_s(self) -> int:
+        """The latest time that was surely so: of the centre, or of an entry whose clock nobody doubted."""
+        said = self._db.execute("SELECT server_ms FROM uplink").fetchone()
+        rows = self._db.execute(
+            "SELECT body FROM entry WHERE kind IN ('SALE', 'VOID') ORDER BY epoch DESC, seq DESC"
+        )
+        entries = (_parse_entry(body) for (body,) in rows)
+        sure = next((entry.at_s for entry in entries if ledger.FLAG_CLOCK not in entry.flags), 0)
+        return max(said[0] // 1000 if said else 0, sure)
+
 
 class LedgerDb(Reader):
     """The one writer of ledger.db. Belongs to the till's thread."""
@@ -613,16 +680,22 @@ class LedgerDb(Reader):
         at_s: int,
         answer: Callable[[Written], bytes],
         print_waived: bool = False,
+        worked: Worked | None = None,
+        register: Registration | None = None,
     ) -> tuple[Written, bytes]:
         """Write one entry, its document and the answer to it, and release the sale's hold: all or nothing.
 
         `build` makes the entry (and the document's bytes) for the place it will
         have; `answer` makes the JSON that the asker gets now and at every repeat.
+        `register` stands before it where nobody has registered that card yet.
         """
         with self.transaction():
+            if register is not None:
+                self.register(till, register, at_s)
             written = self.write(till, build, sale_id=sale_id)
             self._release(sale_id)
             self._move_parcels(till, written.entry)
+            self._count(written.entry, worked)
             said = answer(written)
             self._db.execute(
                 "INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (sale_id, verb, body_sha256, at_s, said)
@@ -650,6 +723,44 @@ class LedgerDb(Reader):
         if entry.account is not None:
             self.touch(self.owner(entry.account), entry.at_s)
         return written
+
+    def is_registered(self, account: int) -> bool:
+        """Has this till told of a provisional account, or has the centre given it a lasting one?"""
+        told = "SELECT 1 FROM entry WHERE account = ? AND kind = 'REGISTER' LIMIT 1"
+        return self.owner(account) != account or self._db.execute(told, (account,)).fetchone() is not None
+
+    def register(self, till: str, card: Registration, now_s: int) -> bool:
+        """Tell of a card that was given out here; once a card. Inside a transaction."""
+        if self.is_registered(card.account):
+            return False
+        self.write_moving(till, "REGISTER", card.account, (), now_s=now_s, document=card.document)
+        return True
+
+    def _count(self, entry: Entry, worked: Worked | None) -> None:
+        """Remember which rules did something in a sale, or that a sale was none. Inside its transaction."""
+        if entry.account is None:
+            return
+        owner = self.owner(entry.account)
+        if entry.kind == "VOID" and entry.ref is not None:
+            _, epoch, seq = entry.ref.rsplit("-", 2)
+            self._db.execute(
+                "DELETE FROM worked WHERE account = ? AND epoch = ? AND seq = ? AND lasting = 0",
+                (owner, int(epoch), int(seq)),
+            )
+        if worked is None or not worked.rules:
+            return
+        self._db.executemany(
+            "INSERT INTO worked VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (owner, rule, worked.day, entry.epoch, entry.seq, rule in worked.lasting)
+                for rule in worked.rules
+            ],
+        )
+        old = date.fromisoformat(worked.day) - timedelta(days=WORKED_DAYS)
+        self._db.execute(
+            "DELETE FROM worked WHERE day < ? AND (epoch < ? OR seq <= (SELECT acked_seq FROM uplink))",
+            (old.isoformat(), entry.epoch),
+        )
 
     def insert_entry(
         self, entry: Entry, body: bytes, head: bytes, document: bytes | None, sale_id: str | None = None
@@ -711,7 +822,7 @@ class LedgerDb(Reader):
         Raises LedgerFault where they are not here, or promised to another sale.
         """
         offer = hold.offer
-        account = offer.customer.account if offer.customer else None
+        account = self.owner(offer.customer.account) if offer.customer else None
         with self.transaction():
             self._release(hold.sale_id)
             self._db.execute(

@@ -34,6 +34,9 @@ from loyalty import ledger, wire
 from loyalty.ledger import Entry, LedgerError
 from loyalty.protocol.intake import Refused
 
+NUMBERS_LEFT_OUT = 10_000_000
+"""Accounts that may have been given out since the backup was made: tills know whose they are, we do not."""
+
 
 def begin_anew(after: int = 0) -> int:
     """This database was restored: begin its next life, fenced. The new timeline.
@@ -44,6 +47,7 @@ def begin_anew(after: int = 0) -> int:
         centre = Centre.objects.select_for_update().get()
         centre.timeline = max(clock.now_s(), centre.timeline + 1, after + 1)
         centre.fenced = _unheard(centre.timeline).exists()
+        centre.next_account += NUMBERS_LEFT_OUT
         centre.save()
     return centre.timeline
 

@@ -28,7 +28,7 @@ from central.fleet.models import Centre, Till, TillCursor, TillLife
 from central.home import Home
 from central.intake import corrections
 from central.intake.models import InboxEntry, Incident
-from central.members import accounts
+from central.members import accounts, registering
 from loyalty import ledger, wire
 from loyalty.protocol import intake as law
 from loyalty.protocol.intake import Cursor, Link, Refused, Session
@@ -50,7 +50,6 @@ class Accepted:
     session: str
     new_entries: int
     buckets: frozenset[int]
-    merges: tuple[ledger.Entry, ...] = ()  # that a restored centre has forgotten
     late: bool = False  # of a life that has ended: there is nothing to send down
 
 
@@ -106,6 +105,8 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
     if row.timeline != now:
         adopted = timeline.adopt(till, request)
         row.timeline, row.adopted_no = now, row.session_no + 1
+    for forgotten in adopted.merges:
+        registering.merge_again(forgotten, till.id)
     new = _store(till.id, verdict.new)
     moved = verdict.cursor
     row.next_seq, row.head = moved.next_seq, moved.head
@@ -127,7 +128,6 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
         session=_session(till, row.session_no, now),
         new_entries=len(verdict.new),
         buckets=new | adopted.buckets,
-        merges=adopted.merges,
     )
 
 

@@ -24,7 +24,7 @@ from central.fleet.models import Till
 from central.home import Home
 from central.intake import accept, corrections
 from central.ledger import applier, grants
-from central.members import accounts, directory, registering
+from central.members import accounts, directory
 from central.rules import publishing, store_settings
 from central.rules.models import Publication, PublicationFile
 from loyalty import ledger, wire
@@ -89,8 +89,6 @@ def sync(request: HttpRequest, till: str) -> HttpResponse:
     message = _message(request, wire.SyncRequest, wire.MESSAGE_MAX_BYTES)
     the_till = _till(till)
     accepted = accept.accept(the_till, message)
-    for forgotten in accepted.merges:
-        registering.merge_again(forgotten)
     applier.apply_waiting(accepted.buckets)
     timeline.lift_fence()
     grants.place_due(the_till.store)

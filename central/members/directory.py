@@ -5,12 +5,12 @@ from __future__ import annotations
 from central import clock
 from central.fleet.models import Store, Till, TillCursor
 from central.intake.models import InboxEntry
-from central.ledger.models import Balance
+from central.ledger import grants
+from central.ledger.models import Balance, OnceKey
 from central.members import accounts, numbers
 from central.members.models import Account, Card
 from loyalty import ledger, wire
-
-FLAG_DEBT = "debt"
+from loyalty.once import counters_of
 
 
 def by_card_key(card_key: int) -> Account | None:
@@ -43,12 +43,19 @@ def member(account: Account, asking: Till) -> wire.Member:
         tier=account.tier,
         card_kind=account.card_kind,
         segments=tuple(account.segments),
-        flags=(FLAG_DEBT,) if balance and balance.debt < 0 else (),
+        counters=_counters(account, asking),
+        flags=(wire.FLAG_DEBT,) if balance and balance.debt < 0 else (),
         balance=balance.held + balance.debt if balance else 0,
         as_of_ms=clock.now_ms(),
         included_seq=_included_seq(asking, account.b),
         home=Store.objects.filter(id=account.home_store).values_list("hub", flat=True).first(),
     )
+
+
+def _counters(account: Account, asking: Till) -> dict[str, int]:
+    """How often rules that work once did, today by the clock of the till's shop (loyalty/once.py)."""
+    keys = OnceKey.objects.filter(b=account.b, account=account.account).values_list("key", flat=True)
+    return counters_of(keys, grants.shop_now(asking.store)[: len("YYYY-MM-DD")])
 
 
 def _included_seq(till: Till, b: int) -> int:

@@ -21,6 +21,7 @@ from central.ledger.models import LedgerEntry
 from central.members import accounts
 from central.members.models import Account, Card
 from loyalty import document, ledger
+from loyalty.ledger import Entry
 from loyalty.protocol import centre as law
 from loyalty.protocol.centre import Row
 
@@ -36,6 +37,12 @@ def note_new(b: int, rows: Sequence[Row]) -> None:
         told = document.parse_any(bytes(paper)) if paper is not None else None
         if not isinstance(told, document.RegisterDocument):
             continue
+        if row.owner != row.entry.account:
+            # It was linked before. (The till is told: protocol/centre.py.) A centre that was restored may
+            # know that from another till's echo only, and not know the card yet.
+            defaults = {"account": row.owner, "created_ms": clock.now_ms()}
+            Card.objects.get_or_create(card_key=told.card_key, defaults=defaults)
+            continue
         made, new = Account.objects.get_or_create(
             b=b,
             account=row.entry.account,
@@ -50,7 +57,12 @@ def note_new(b: int, rows: Sequence[Row]) -> None:
 
 
 def link_new() -> int:
-    """Give the cards that were registered at tills their lasting accounts; how many."""
+    """Give the cards that were registered at tills their lasting accounts; how many.
+
+    A restored centre waits until every till has spoken: one of them may know the account already.
+    """
+    if Centre.objects.get().fenced:
+        return 0
     count = 0
     provisional = Account.objects.filter(registers__isnull=False, merged_into=None)
     for number, card_key, kind in provisional.values_list("account", "registers", "card_kind"):
@@ -75,15 +87,33 @@ def _new_account(card_key: int, card_kind: str | None) -> int:
 
 
 @transaction.atomic
-def merge(old: int, new: int, kind: str = "MERGE") -> None:
-    """All that `old` has is `new`'s from now on. Merging again changes nothing."""
+def merge_again(told: Entry, till: str) -> None:
+    """A LINK or MERGE that a till echoes to a restored centre, which may have forgotten both accounts."""
+    old, new = told.account, law.merged_into(told)
+    if old is None or new is None:
+        return
+    for number in (old, new):
+        defaults = {"created_ms": clock.now_ms()}
+        Account.objects.get_or_create(b=ledger.bucket(number), account=number, defaults=defaults)
+    before, after = accounts.owner(old), accounts.owner(new)
+    if before == old:
+        merge(old, after, told.kind, [till])
+    elif before != after:  # it was linked anew meanwhile, to another number
+        merge(after, before, "MERGE", [till])
+
+
+@transaction.atomic
+def merge(old: int, new: int, kind: str = "MERGE", told: Collection[str] = ()) -> None:
+    """All that `old` has is `new`'s from now on, and tills that know it are told. Again changes nothing."""
     centre = Centre.objects.get()
     giving_b, taking_b = ledger.bucket(old), ledger.bucket(new)
     opened = {b: shelf.open_bucket(b, centre.timeline) for b in sorted({giving_b, taking_b})}
     source = Account.objects.select_for_update().get(b=giving_b, account=old)
     if source.merged_into is not None or old == new:
         return
-    law.merge(opened[giving_b], opened[taking_b], old, new, kind, told=_tills_that_know(giving_b, old))
+    told = {*told, *_tills_that_know(giving_b, old)}
+    giving, taking = opened[giving_b], opened[taking_b]
+    law.merge(giving, taking, old, new, kind, told=told, fenced=centre.fenced)
     for books in opened.values():
         shelf.save(books)
     Account.objects.filter(merged_into=old).update(merged_into=new)
@@ -91,15 +121,6 @@ def merge(old: int, new: int, kind: str = "MERGE") -> None:
     source.save(update_fields=["merged_into"])
     Card.objects.filter(account=old).update(account=new)
     Account.objects.filter(b=taking_b, account=new).update(due_s=0)
-
-
-def merge_again(told: ledger.Entry) -> None:
-    """A LINK or MERGE that a till echoes to a restored centre."""
-    new = law.merged_into(told)
-    if new is None or told.account is None:
-        return
-    if Account.objects.filter(account=told.account, b=ledger.bucket(told.account)).exists():
-        merge(told.account, accounts.owner(new), told.kind)
 
 
 def _tills_that_know(b: int, account: int) -> Collection[str]:

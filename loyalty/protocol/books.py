@@ -176,6 +176,7 @@ class Books:
         *,
         ref: str | None = None,
         flags: tuple[str, ...] = (),
+        owner: int | None = None,
     ) -> Entry:
         """Append an entry of the centre's own to the bucket's log and post it."""
         entry = Entry(
@@ -192,7 +193,7 @@ class Books:
         body = ledger.canonical(entry)
         self.next_seq += 1
         self.head = ledger.link(self.head, body)
-        self.post(entry, body)
+        self.post(entry, body, owner)
         return entry
 
     def write_to(

@@ -18,7 +18,7 @@ not see. Nothing comes back by a clock; only a till gives back what a till holds
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loyalty import ledger
 from loyalty.ledger import Entry, Posting
@@ -95,6 +95,9 @@ def arrive(books: Books, rows: Sequence[Row], facts: Facts) -> Arrival:
     """
     books.open({row.owner for row in rows})
     known = set(facts.known)
+    # Who is registered here is a member, though the shell has not noted it yet.
+    registered = {row.entry.account or 0 for row in rows if row.entry.kind == "REGISTER"}
+    facts = replace(facts, members={*facts.members, *registered})
     arrival = Arrival()
     left = sorted(rows, key=lambda row: row.key)
     while left:
@@ -176,6 +179,10 @@ def _post(books: Books, entry: Entry, body: bytes, owner: int, facts: Facts) -> 
         books.note(entry, FOREIGN, "it takes points that this till does not hold")
     if entry.kind == "HANDOVER":
         _tell_the_taker(books, entry, body)
+    if entry.kind == "REGISTER" and entry.account is not None and entry.account != owner:
+        # Another till was first with this card: this one is told whose it is.
+        link = books.write("LINK", entry.account, (), ref=_account_ref(owner), owner=owner)
+        books.send_down(entry.till, ledger.canonical(link))
     mine = books.of(owner)
     _cover(books, mine, entry)
     _count_once(books, mine, entry)
@@ -366,13 +373,24 @@ def undo(books: Books, account: int, entry: Entry) -> None:
         settle(books, account)
 
 
-def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Collection[str]) -> None:
+def merge(
+    giving: Books,
+    taking: Books,
+    old: int,
+    new: int,
+    kind: str,
+    told: Collection[str],
+    *,
+    fenced: bool = False,
+) -> None:
     """All that `old` has is `new`'s from now on (§5.15, LINK §2); `told` are tills that should know.
 
     Two buckets change in one transaction: the only step that does. A till that has not heard may
     still spend the old account's parcels, for its entries are posted to the new one's books.
     """
     source, target = giving.of(old), taking.of(new)
+    if kind == "LINK":
+        _merge_once(giving, source, target)
     rows = {(_account(who), lot): points for (lot, who), points in source.shares.items() if points}
     debt = source.totals["debt"]
     if debt:
@@ -380,7 +398,7 @@ def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Col
     lives = {who for (_, who), points in source.shares.items() if points and who != ledger.FREE}
     present = {till for till, epoch in map(ledger.life_of, lives) if giving.epoch_of(till) == epoch}
     terms = dict(source.lots)
-    out = giving.write(kind, old, moves.merge_out(rows), ref=f"account:{new}")
+    out = giving.write(kind, old, moves.merge_out(rows), ref=_account_ref(new))
     body = giving.entries[-1][1]
     for till in sorted(present | set(told)):
         giving.send_down(till, body)
@@ -388,8 +406,33 @@ def merge(giving: Books, taking: Books, old: int, new: int, kind: str, told: Col
         if key not in target.once:
             target.once[key] = lot
             target.counted.append(key)
+    for lot in sorted(source.undone - target.undone):  # a void that comes later takes nothing more
+        target.undone.add(lot)
+        target.repeats.append(lot)
+        if lot not in target.lots:
+            target.lots[lot] = source.lots[lot]
+            target.begun.append(lot)
     taking.write(kind, new, moves.merge_in(rows, terms), ref=out.id)
-    settle(taking, new)
+    if not fenced:
+        settle(taking, new)
+
+
+def _merge_once(giving: Books, source: AccountBooks, target: AccountBooks) -> None:
+    """A card that was new to a till, and is not to us: what it got once, and has already, is taken back.
+
+    (Two accounts that become one, MERGE, were two customers when each got theirs; they keep it.)
+    """
+    again = [lot for key, lot in sorted(source.once.items()) if key in target.once]
+    source.undone.update(again)
+    source.repeats += again
+    free = {lot: source.shares.get((lot, ledger.FREE), 0) for lot in again}
+    postings = moves.move(ledger.FREE, ledger.ISSUED, free)
+    if postings:
+        giving.write("ADJUST", source.account, postings, flags=(FLAG_ONCE,))
+
+
+def _account_ref(account: int) -> str:
+    return f"account:{account}"
 
 
 def merged_into(entry: Entry) -> int | None:

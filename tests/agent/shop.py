@@ -139,12 +139,14 @@ class Shop:
         rulebook: Any = RULEBOOK,
         settings: dict[str, Any] | None = None,
         name: str = TILL,
+        enrolled: EnrollReply | None = None,
     ) -> None:
         self.directory = directory
         self.name = name
         self.columns = columns
         self.rulebook = rulebook
         self.settings = SETTINGS | (settings or {})
+        self.enrolled = enrolled or enrolment(name)
         self.wall_s = OPENED_S
         self.clock_ms = 0
         self.down: list[DownItem] = []
@@ -154,7 +156,7 @@ class Shop:
         """Switch the till on (again)."""
         self.ledger = LedgerDb(self.directory / "ledger.db")
         if self.ledger.identity() is None:
-            self.ledger.enrol(enrolment(self.name), "http://centre")
+            self.ledger.enrol(self.enrolled, "http://centre")
         self.snapshot = SnapshotDb(self.directory / "snapshot.db")
         self.members = Members.open(self.directory / "snapshot.db")
         self.outside = Outside(self.columns)
@@ -162,7 +164,7 @@ class Shop:
         assert identity is not None
         self.till = Till(
             identity=identity,
-            chain_key=CHAIN_KEY,
+            chain_key=self.enrolled.chain_key,
             ledger_db=self.ledger,
             members=self.members,
             in_force=in_force(self.rulebook, self.settings) if self.rulebook else None,
@@ -184,6 +186,11 @@ class Shop:
         """The power fails; the till is switched on again."""
         self.close()
         self.open()
+
+    def time_passes(self, seconds: int) -> None:
+        """By every clock. (`wall_s` alone is a box that is set to another time.)"""
+        self.wall_s += seconds
+        self.clock_ms += seconds * 1000
 
     # -- the cash program
 

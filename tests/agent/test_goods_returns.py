@@ -215,7 +215,7 @@ def test_points_that_have_expired_come_back_and_are_given_up(shop: Shop) -> None
     shop.grant(1_000, lot="c:233-1-9-0", expires_at="2026-12-01T00:00:00")
     sell(shop, lines=[milk(quantity=200)], redeem=900)
     assert shop.parcels() == {LOT: 60_000, "c:233-1-9-0": 100}
-    shop.wall_s += 30 * 86_400
+    shop.time_passes(30 * 86_400)
     answer = shop.take_back("ret1", {"1": 200}, sale_id="r1")
     assert answer["points_back"] == 900
     assert shop.parcels()["c:233-1-9-0"] == 1_000

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.clock import Clock
 from agent.drivers.contracts import DeviceState
 from agent.health import ALERTS_MAX, HOLD_ALARM_S, SYNC_LATE_S, Health
 from agent.inbox import ApplyAsked, ChannelAlarm, LinkChanged, LoadBatchAsked
@@ -72,7 +73,7 @@ def test_a_link_that_does_not_help_has_its_remedy(shop: Shop, word: str, remedy:
 
 
 def test_lost_is_logged_once_and_back_once(caplog: pytest.LogCaptureFixture) -> None:
-    health = Health("test")
+    health = Health("test", Clock(lambda: 0, lambda: 0))
     with caplog.at_level(logging.INFO):
         for word in ("unreachable", "unreachable", "unreachable", None, None):
             health.link(word, "detail", 0)
@@ -88,7 +89,7 @@ def hold_is_old(shop: Shop) -> None:
     shop.know()
     shop.grant(60_000)
     shop.put("r1", card=CARD, redeem="max")
-    shop.wall_s += HOLD_ALARM_S + 1
+    shop.time_passes(HOLD_ALARM_S + 1)
 
 
 def centre_speaks_of_new_things(shop: Shop) -> None:
@@ -119,7 +120,7 @@ def office_closed_the_till(shop: Shop) -> None:
 
 def nothing_was_sent_for_a_day(shop: Shop) -> None:
     shop.commit("r1", shop.put("r1"))
-    shop.wall_s += SYNC_LATE_S + 1
+    shop.time_passes(SYNC_LATE_S + 1)
 
 
 def disk_came_from_a_backup(shop: Shop) -> None:
@@ -160,11 +161,11 @@ def test_what_lies_here_and_what_may_be_lost_with_it(tmp_path: Path) -> None:
     with closing(Shop(tmp_path, settings={"courtesy_points": 30_000})) as shop:
         shop.know()
         shop.grant(60_000)
-        shop.wall_s += 60
+        shop.time_passes(60)
         assert shop.status()["exposure_points"] == 60_000
         shop.commit("r1", shop.put("r1", card=CARD, redeem=4_500))
         shop.put("r2", card=CARD, redeem=1_000)
-        shop.wall_s += 3 * 3_600
+        shop.time_passes(3 * 3_600)
         status = shop.status()
         assert (status["parcel_points"], status["parcel_accounts"]) == (55_500, 1)
         assert status["exposure_points"] == 85_500
@@ -191,7 +192,7 @@ def test_a_device_shows_how_it_is_and_what_to_do(shop: Shop) -> None:
 
 
 def test_alerts_are_bounded_and_the_oldest_goes_first() -> None:
-    health = Health("test")
+    health = Health("test", Clock(lambda: 0, lambda: 0))
     for n in range(ALERTS_MAX + 5):
         health.alert(f"a{n}", N_("the card is not found"), n)
     assert not health.has("a4")

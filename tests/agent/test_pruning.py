@@ -42,7 +42,7 @@ def sell(shop: Shop, sale_id: str, redeem: int = 0) -> str:
 
 
 def days_pass(shop: Shop, days: int = 92) -> None:
-    shop.wall_s += days * DAY_S
+    shop.time_passes(days * DAY_S)
 
 
 def count(shop: Shop, table: str) -> int:
@@ -229,7 +229,7 @@ def test_the_file_stops_growing(shop: Shop) -> None:
         for n in range(2):
             shop.commit(f"r{day}-{n}", shop.put(f"r{day}-{n}", card=CARD))
         sync(shop)
-        shop.wall_s += DAY_S
+        shop.time_passes(DAY_S)
         if day in (110, 230):
             (total,) = shop.ledger.execute("PRAGMA page_count").fetchone()
             pages.append(total)

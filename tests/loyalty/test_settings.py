@@ -37,7 +37,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no clock": ({"offsets": []}, "offsets must be a list"),
     "a clock that runs backwards": ({"offsets": [[100, 180], [0, 240]]}, "ascending"),
     "a clock of no place on earth": ({"offsets": [[0, 1440]]}, "offset_min"),
-    "points spendable some day": ({"earn_spendable": "later"}, "use now or next_sync"),
+    "points spendable some day": ({"earn_spendable": "later"}, "use now, next_sync or after 3 days"),
     "a sync that never pauses": ({"sync_interval_s": 0}, "sync_interval_s is 0; use 5 to 86400"),
     "a key that is none": ({"tills": {"T1": "00ff"}}, "tills.T1 is no public key; write its 64 hex"),
     "a hub that nobody knows": ({"hub": {"till": "T2"}, "tills": {"T1": "00" * 32}}, "hub.till is 'T2'"),

@@ -689,6 +689,7 @@ class World:
                         self.happened["late_entries"] += bool(wire.unpack(wire.SyncReply, body).quarantined)
             except Crash:
                 pass
+        self.witness.last_words(till)
         self._bury(till)
         return till.name
 

@@ -99,3 +99,16 @@ CREATE TABLE standing (
 CREATE INDEX standing_touched ON standing (touched_s);
 CREATE INDEX standing_elsewhere ON standing (home) WHERE home = 0;
 CREATE INDEX parcel_expires ON parcel (expires_at) WHERE points > 0;
+
+-- In which of an account's sales a rule with a counter of its own did something (loyalty/once.py), so
+-- that "once a day" holds at a till that is cut off. Old rows go once the centre has their entries.
+CREATE TABLE worked (
+    account         INTEGER NOT NULL,
+    rule            TEXT NOT NULL,
+    day             TEXT NOT NULL,          -- local date of the sale, YYYY-MM-DD
+    epoch           INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    lasting         INTEGER NOT NULL,       -- 1: its once-key is used up, even if the sale is voided
+    PRIMARY KEY (account, rule, epoch, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX worked_day ON worked (day);
