@@ -22,7 +22,7 @@ from rich.console import Console
 
 from agent.demo.play import Shift
 from agent.demo.stage import PASSWORD
-from loyalty.sale import drawing
+from scripts import drawings
 
 IMAGES = Path("docs/images").resolve()
 PICTURES = Path("demo-out")
@@ -32,9 +32,7 @@ DEMO_PIXELS_MAX = 1500  # the picture shows the beginning
 
 def main() -> None:
     """Play, then draw."""
-    states = IMAGES.parent / "sale-states.dot"
-    states.write_text(drawing(), encoding="utf-8")
-    subprocess.run(["dot", "-Tsvg", states, "-o", IMAGES / "sale-states.svg"], check=True)
+    drawings.main()
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         console = Console(record=True, width=CONSOLE_COLUMNS, file=io.StringIO(), highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import tomllib
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loyalty.sale import drawing
+from scripts.drawings import DRAWINGS, flows_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -32,8 +33,19 @@ def test_the_walk_names_the_files_of_a_sale() -> None:
     assert len(set(re.findall(r"`((?:loyalty|agent|central)/[\w/]+\.py)`", walk))) > 25
 
 
-def test_the_picture_of_a_sale_is_the_table_of_a_sale() -> None:
-    assert (ROOT / "docs" / "sale-states.dot").read_text(encoding="utf-8") == drawing()
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_pictures_are_what_the_tables_in_the_code_say(name: str) -> None:
+    graph = DRAWINGS[name]()
+    assert (ROOT / "docs" / f"{name}.dot").read_text(encoding="utf-8") == graph
+    drawn = (ROOT / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8")
+    titles = [html.unescape(title).split("->") for title in re.findall(r"<title>(.*?)</title>", drawn)]
+    edges = re.findall(r'^  "?(.+?)"? -> "?(.+?)"? \[', graph, re.MULTILINE)
+    shown = [tuple(ends) for ends in titles if len(ends) > 1]
+    assert sorted(shown) == sorted(edges), "draw them anew: python -m scripts.drawings"
+
+
+def test_the_page_of_the_ledger_shows_who_gives_and_who_takes() -> None:
+    assert flows_table() in (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -11,12 +11,15 @@ Every path ends in Done, at the latest when the second is over; then the sale is
 lies here. An answer that comes after its time changes nothing here: its points are this till's
 parcels by then, and go back unasked where nobody spends them.
 
+The order stands in `CELLS`, and `drawing()` prints it; docs/ledger.md shows the picture.
+
 No clock and no socket: `now_ms` is monotonic and comes with every event, and `due_ms` says when
 TimeOver should come at the latest. One object, one wish.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
@@ -129,37 +132,40 @@ class Asking:
         """What to do after `event`. An event that nobody waits for any more does nothing."""
         if self._stage in (_Stage.HUB, _Stage.CENTRE, _Stage.PAUSE) and now_ms >= self._until_ms:
             return self._done()  # whatever has come: its points, if any, are here, and the sale goes on
-        match (self._stage, event):
-            case (_Stage.NEW, Begun(want, hub, centre, until_ms)):
-                return self._begin(want, hub, centre, until_ms, now_ms)
-            case (_Stage.HUB, HubAnswered(given)):
-                self._left -= given
-                return self._ask_centre()
-            case (_Stage.HUB, HubFailed()):
-                return self._ask_centre()
-            case (_Stage.HUB, TimeOver()) if self.is_due(now_ms):
-                return self._ask_centre()
-            case (_Stage.CENTRE, ClaimAnswered(granted, asking)) if asking and granted < self._left:
-                self._stage, self.due_ms = _Stage.PAUSE, min(now_ms + AGAIN_MS, self._until_ms)
-                return []
-            case (_Stage.CENTRE, ClaimAnswered() | ClaimFailed()):
-                return self._done()
-            case (_Stage.PAUSE, TimeOver()) if self.is_due(now_ms):
-                return self._ask_centre()
-        return []
+        cell = CELLS.get((self._stage, type(event)))
+        return cell.do(self, event, now_ms) if cell is not None else []
 
     def is_due(self, now_ms: int) -> bool:
         """Is it time for TimeOver?"""
         return self.due_ms is not None and now_ms >= self.due_ms
 
-    def _begin(self, want: int, hub: bool, centre: bool, until_ms: int, now_ms: int) -> list[Effect]:
-        self._left, self._centre, self._until_ms = want, centre, until_ms
-        if want <= 0 or now_ms >= until_ms or not (hub or centre):
+    def _begin(self, begun: Begun, now_ms: int) -> list[Effect]:
+        self._left, self._centre, self._until_ms = begun.want, begun.centre, begun.until_ms
+        if begun.want <= 0 or now_ms >= begun.until_ms or not (begun.hub or begun.centre):
             return self._done()
-        if not hub:
+        if not begun.hub:
             return self._ask_centre()
-        self._stage, self.due_ms = _Stage.HUB, min(now_ms + HUB_MS, until_ms)
-        return [AskHub(want)]
+        self._stage, self.due_ms = _Stage.HUB, min(now_ms + HUB_MS, begun.until_ms)
+        return [AskHub(begun.want)]
+
+    def _hub_answered(self, event: HubAnswered, _now_ms: int) -> list[Effect]:
+        self._left -= event.given
+        return self._ask_centre()
+
+    def _hub_failed(self, _: HubFailed, _now_ms: int) -> list[Effect]:
+        return self._ask_centre()
+
+    def _time_over(self, _: TimeOver, now_ms: int) -> list[Effect]:
+        return self._ask_centre() if self.is_due(now_ms) else []
+
+    def _claim_answered(self, event: ClaimAnswered, now_ms: int) -> list[Effect]:
+        if not event.asking or event.granted >= self._left:
+            return self._done()
+        self._stage, self.due_ms = _Stage.PAUSE, min(now_ms + AGAIN_MS, self._until_ms)
+        return []
+
+    def _claim_failed(self, _: ClaimFailed, _now_ms: int) -> list[Effect]:
+        return self._done()
 
     def _ask_centre(self) -> list[Effect]:
         if self._left <= 0 or not self._centre:
@@ -170,3 +176,35 @@ class Asking:
     def _done(self) -> list[Effect]:
         self._stage, self.due_ms = _Stage.DONE, None
         return [Done()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """What an event does at a stage, and the stages to which it may lead."""
+
+    do: Callable[..., list[Effect]]
+    to: tuple[_Stage, ...]
+
+
+CELLS: dict[tuple[_Stage, type], _Cell] = {
+    (_Stage.NEW, Begun): _Cell(Asking._begin, (_Stage.HUB, _Stage.CENTRE, _Stage.DONE)),
+    (_Stage.HUB, HubAnswered): _Cell(Asking._hub_answered, (_Stage.CENTRE, _Stage.DONE)),
+    (_Stage.HUB, HubFailed): _Cell(Asking._hub_failed, (_Stage.CENTRE, _Stage.DONE)),
+    (_Stage.HUB, TimeOver): _Cell(Asking._time_over, (_Stage.CENTRE, _Stage.DONE)),
+    (_Stage.CENTRE, ClaimAnswered): _Cell(Asking._claim_answered, (_Stage.PAUSE, _Stage.DONE)),
+    (_Stage.CENTRE, ClaimFailed): _Cell(Asking._claim_failed, (_Stage.DONE,)),
+    (_Stage.PAUSE, TimeOver): _Cell(Asking._time_over, (_Stage.CENTRE,)),
+}
+"""While the second lasts; when it is over, whatever comes leads to DONE."""
+
+
+def drawing() -> str:
+    """The cells as a Graphviz digraph."""
+    rows = [
+        f'  {stage.name.lower()} -> {to.name.lower()} [label="{event.__name__}"]'
+        for (stage, event), cell in CELLS.items()
+        for to in cell.to
+    ]
+    asking = [stage.name.lower() for stage in (_Stage.HUB, _Stage.CENTRE, _Stage.PAUSE)]
+    over = [f'  {stage} -> done [label="the second is over", style=dashed]' for stage in asking]
+    return "digraph asking {\n" + "\n".join([*rows, *over]) + "\n}\n"

@@ -8,9 +8,10 @@
                       ▲                                                                 │
                       └──────────────────────── nothing left ◄──────────────────────────┘
 
-At every stage one kind of answer is waited for (`_Stage`); any other event is an echo of
+At every stage one kind of answer is waited for (`CELLS`); any other event is an echo of
 something given up, and does nothing. `Failed` (the disk is full, the till is too busy) is
-the exception: it ends any stage, and the machine backs off and begins anew.
+the exception: it ends any stage, and the machine backs off and begins anew. `drawing()` prints
+the cells as a graph; docs/ledger.md shows it.
 
 The hands (client.py) carry requests; `Apply` is executed by the till's thread, which
 owns ledger.db; only then does the machine go on. So a crash at any point is either
@@ -315,33 +316,18 @@ class SyncMachine:
 
     def step(self, event: Event) -> list[Effect]:
         """What to do after `event`. An event that nobody waits for any more does nothing."""
-        match (self._stage, event):
-            case (_Stage.IDLE, Woken()):
-                return [self._load()]
-            case (_Stage.LOADING, BatchLoaded(batch)):
-                return self._send(batch)
-            case (_Stage.POSTED, Replied(reply)):
-                return self._judge(reply)
-            case (_Stage.POSTED, Restored(reply)):
-                return self._judge_restored(reply)
-            case (_Stage.POSTED, LogFetched(reply)):
-                self._stage = _Stage.APPLYING
-                return [StoreLog(reply)]
-            case (_Stage.POSTED, Refused() as refused):
-                return self._refused(refused)
-            case (_Stage.POSTED, Unreachable(reason)):
-                return self._back_off("unreachable", reason)
-            case (_Stage.APPLYING, Applied(moved)):
-                return self._go_on(moved)
-            case (_, Failed(reason)):
-                return self._back_off(FAILED_HERE, reason)
-        return []
+        cell = CELLS.get((self._stage, type(event)))
+        return cell.do(self, event) if cell is not None else []
+
+    def _woken(self, _: Woken) -> list[Effect]:
+        return [self._load()]
 
     def _load(self) -> LoadBatch:
         self._stage, self._request, self._reply, self._restore = _Stage.LOADING, None, None, None
         return LoadBatch(self._limit, self._adopt)
 
-    def _send(self, batch: BatchToSend) -> list[Effect]:
+    def _send(self, event: BatchLoaded) -> list[Effect]:
+        batch = event.batch
         self._attempt = max(self._attempt, batch.retry_attempt)
         self._stage = _Stage.POSTED
         if batch.restore is not None:
@@ -372,7 +358,8 @@ class SyncMachine:
         self._request = msgspec.structs.replace(unsigned, signature=signature)
         return [PostSync(self._request)]
 
-    def _judge(self, reply: SyncReply) -> list[Effect]:
+    def _judge(self, event: Replied) -> list[Effect]:
+        reply = event.reply
         assert self._request is not None
         if not self._is_ours(self._request, reply):
             return self._back_off(NOT_TRUSTED, "the reply is not signed by this programme's centre")
@@ -398,14 +385,24 @@ class SyncMachine:
             )
         ]
 
-    def _judge_restored(self, reply: RestoreReply) -> list[Effect]:
+    def _judge_restored(self, event: Restored) -> list[Effect]:
         assert self._restore is not None
-        if not self._is_restored(self._restore, reply):
+        if not self._is_restored(self._restore, event.reply):
             return self._back_off(NOT_TRUSTED, "the reply is not signed by this programme's centre")
         self._stage = _Stage.APPLYING
-        return [ApplyRestore(reply)]
+        return [ApplyRestore(event.reply)]
 
-    def _go_on(self, moved: int) -> list[Effect]:
+    def _fetched(self, event: LogFetched) -> list[Effect]:
+        self._stage = _Stage.APPLYING
+        return [StoreLog(event.reply)]
+
+    def _unreachable(self, event: Unreachable) -> list[Effect]:
+        return self._back_off("unreachable", event.reason)
+
+    def _failed(self, event: Failed) -> list[Effect]:
+        return self._back_off(FAILED_HERE, event.reason)
+
+    def _go_on(self, event: Applied) -> list[Effect]:
         request, reply = self._request, self._reply
         self._attempt = 0
         if request is None or reply is None:
@@ -420,7 +417,7 @@ class SyncMachine:
         effects: list[Effect] = [LinkUp(), Fetch(newer)] if newer else [LinkUp()]
         taken = reply.next_seq - request.first_seq
         left = taken < len(request.entries) or self._more
-        if (left and taken > 0) or moved:
+        if (left and taken > 0) or event.moved:
             # More to say, or perhaps more to hear (the downlink comes in slices). A centre that took
             # nothing, or a downlink that stopped at a kind we do not know, moves nothing: no spinning.
             return [*effects, self._load()]
@@ -457,3 +454,34 @@ class SyncMachine:
         self._stage, self._request, self._reply = _Stage.IDLE, None, None
         self._restore = None
         return Sleep(low_ms, high_ms, deaf_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """What an event does at a stage, and the stages in which it may leave the machine."""
+
+    do: Callable[..., list[Effect]]
+    to: tuple[_Stage, ...]
+
+
+CELLS: dict[tuple[_Stage, type], _Cell] = {
+    (_Stage.IDLE, Woken): _Cell(SyncMachine._woken, (_Stage.LOADING,)),
+    (_Stage.LOADING, BatchLoaded): _Cell(SyncMachine._send, (_Stage.POSTED,)),
+    (_Stage.POSTED, Replied): _Cell(SyncMachine._judge, (_Stage.APPLYING, _Stage.IDLE)),
+    (_Stage.POSTED, Restored): _Cell(SyncMachine._judge_restored, (_Stage.APPLYING, _Stage.IDLE)),
+    (_Stage.POSTED, LogFetched): _Cell(SyncMachine._fetched, (_Stage.APPLYING,)),
+    (_Stage.POSTED, Refused): _Cell(SyncMachine._refused, (_Stage.LOADING, _Stage.IDLE)),
+    (_Stage.POSTED, Unreachable): _Cell(SyncMachine._unreachable, (_Stage.IDLE,)),
+    (_Stage.APPLYING, Applied): _Cell(SyncMachine._go_on, (_Stage.LOADING, _Stage.IDLE)),
+    **{(stage, Failed): _Cell(SyncMachine._failed, (_Stage.IDLE,)) for stage in _Stage},
+}
+
+
+def drawing() -> str:
+    """The cells as a Graphviz digraph."""
+    rows = [
+        f'  {stage.name.lower()} -> {to.name.lower()} [label="{event.__name__}"]'
+        for (stage, event), cell in CELLS.items()
+        for to in cell.to
+    ]
+    return "digraph sync {\n" + "\n".join(rows) + "\n}\n"

@@ -2,20 +2,8 @@
 
 Each function answers the question "which accounts of the double entry does this fact move?" and
 nothing else. Points are hundredths. Every lot's postings sum to zero, so whatever is taken
-stands somewhere else.
-
-    SALE          parcel:till → spent · issued → parcel:till or free · debt → spent (lent)
-    VOID          the SALE backwards
-    RETURN_GOODS  spent → debt (lent), parcel:till · parcel:till, free or debt → issued (goods.py)
-    RELEASE       parcel:till → free
-    HANDOVER      parcel:hub → parcel:till
-    GRANT         free → parcel:till
-    EXPIRE        free → expired
-    ADJUST        adjusted ↔ free · free → debt (netted) · debt → parcel, free (covered)
-                  parcel:till~epoch → free (of a life that ended)
-                  spent → free, debt · free, debt → issued (a return that the office settles)
-    MERGE, LINK   every account of the one → adjusted → the same account of the other
-    REGISTER, RECALL   nothing
+stands somewhere else. All that can happen stands in the table FLOWS below; docs/ledger.md and its
+picture are printed from it, and tests/protocol/test_moves.py plays every row.
 """
 
 from __future__ import annotations
@@ -38,6 +26,78 @@ from loyalty.ledger import (
     lot_id,
     parcel,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One way of points in an entry of `kind`, lot by lot: `giver` → `taker`, and when that happens.
+
+    Accounts of the double entry as entries spell them, `till` and `hub` for the name of one.
+    """
+
+    kind: str
+    giver: str
+    taker: str
+    when: str
+
+
+HERE, AT_HUB, OF_A_LIFE, ANY = "parcel:till", "parcel:hub", "parcel:till~epoch", "any account"
+FLOWS = (
+    Flow("SALE", HERE, SPENT, "points are spent"),
+    Flow("SALE", ISSUED, HERE, "points are earned, and may be spent here at once"),
+    Flow("SALE", ISSUED, FREE, "points are earned for a later day, or may be had only once"),
+    Flow("SALE", DEBT, SPENT, "points are lent (courtesy)"),
+    Flow("VOID", SPENT, HERE, "what the sale spent comes back to its till"),
+    Flow("VOID", HERE, ISSUED, "what it earned is taken back"),
+    Flow("VOID", FREE, ISSUED, "the same, where it lay free"),
+    Flow("VOID", DEBT, ISSUED, "the same, where it is gone by now: it is owed"),
+    Flow("VOID", SPENT, DEBT, "what was lent is owed no more"),
+    Flow(
+        "RETURN_GOODS", SPENT, HERE, "what the goods were paid with comes back, to the till that takes them"
+    ),
+    Flow("RETURN_GOODS", SPENT, DEBT, "what was lent for them is owed no more"),
+    Flow("RETURN_GOODS", HERE, ISSUED, "what they earned is taken back"),
+    Flow("RETURN_GOODS", FREE, ISSUED, "the same, where its day has not come"),
+    Flow("RETURN_GOODS", DEBT, ISSUED, "the same, where it is not here: it is owed"),
+    Flow("RELEASE", HERE, FREE, "a till gives back what it should not keep, or was asked for"),
+    Flow("HANDOVER", AT_HUB, HERE, "a store's hub gives to another till of the store"),
+    Flow("GRANT", FREE, HERE, "the centre places points, or answers a claim"),
+    Flow("EXPIRE", FREE, EXPIRED, "the last day is over everywhere"),
+    Flow("ADJUST", ADJUSTED, FREE, "an opening balance (no flag)"),
+    Flow("ADJUST", FREE, DEBT, "NETTED: free points pay what is owed"),
+    Flow("ADJUST", DEBT, OF_A_LIFE, "OVERSPENT: what a till took without having it is owed"),
+    Flow("ADJUST", DEBT, FREE, "TAKEN_BACK: what a void or return takes back of free was placed meanwhile"),
+    Flow(
+        "ADJUST", FREE, ISSUED, "ONCE: what may be had once came again; RETURNED: the office settles a return"
+    ),
+    Flow("ADJUST", ISSUED, FREE, "ONCE, RETURNED: it had been taken back already, or too much of it"),
+    Flow("ADJUST", SPENT, FREE, "RETURNED: points come back by the office"),
+    Flow("ADJUST", SPENT, DEBT, "RETURNED: what was lent is owed no more"),
+    Flow("ADJUST", DEBT, ISSUED, "RETURNED: what was earned is gone by now"),
+    Flow("ADJUST", FREE, SPENT, "RETURNED: the same goods came back twice"),
+    Flow("ADJUST", DEBT, SPENT, "RETURNED: the same, and its points are gone"),
+    Flow("ADJUST", OF_A_LIFE, FREE, "RESUMED: what a till held in a life that ended comes back"),
+    Flow("ADJUST", ANY, ANY, "REVERSED: the opposite of an entry that came too late and was not accepted"),
+    Flow("MERGE", ANY, ADJUSTED, "all that an account has goes, as it lies"),
+    Flow("MERGE", ADJUSTED, ANY, "and arrives at the account that goes on"),
+    Flow("LINK", ANY, ADJUSTED, "the same for a card that a till gave out"),
+    Flow("LINK", ADJUSTED, ANY, "and arrives at its lasting account"),
+)
+STILL = ("REGISTER", "RECALL")
+"""Kinds that move nothing."""
+
+
+def drawing() -> str:
+    """FLOWS as a Graphviz digraph: the picture in docs/ledger.md cannot lie about the code."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for flow in FLOWS:
+        found = kinds.setdefault((flow.giver, flow.taker), [])
+        found += [] if flow.kind in found else [flow.kind]
+    rows = []
+    for (giver, taker), names in kinds.items():
+        by_hand = ", style=dashed" if names == ["ADJUST"] else ""  # the office puts something right
+        rows.append(f'  "{giver}" -> "{taker}" [label="{", ".join(names)}"{by_hand}]')
+    return "digraph moves {\n" + "\n".join(rows) + "\n}\n"
 
 
 @dataclass(frozen=True, slots=True)

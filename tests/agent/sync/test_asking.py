@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 import pytest
@@ -152,3 +153,23 @@ def test_whatever_happens(want: int, hub: bool, centre: bool, story: list[tuple[
     assert not claims or not hub or claims[0].want in (want, want - given_by_hub)
     # Nobody is asked again and again: the pauses bound it.
     assert len(claims) <= 1 + SECOND // AGAIN_MS
+
+
+def test_the_picture_shows_every_way_of_asking_and_no_other() -> None:
+    chance = random.Random(7)
+    answers: list[asking.Event] = [
+        HubAnswered(40), HubAnswered(100), HubFailed(), ClaimAnswered(10, True), ClaimAnswered(100, False),
+        ClaimFailed(), TimeOver(),
+    ]  # fmt: skip
+    seen: set[str] = set()
+    for _ in range(1_000):
+        of, now_ms = Asking(), 0
+        event: asking.Event = Begun(100, chance.random() < 0.7, chance.random() < 0.7, SECOND)
+        for _ in range(6):
+            before = of._stage.name.lower()
+            over = before != "new" and now_ms >= SECOND
+            if of.step(event, now_ms) or of._stage.name.lower() != before:
+                label = '"the second is over", style=dashed' if over else f'"{type(event).__name__}"'
+                seen.add(f"  {before} -> {of._stage.name.lower()} [label={label}]")
+            event, now_ms = chance.choice(answers), now_ms + chance.choice([10, HUB_MS, SECOND])
+    assert seen == set(asking.drawing().splitlines()[1:-1])

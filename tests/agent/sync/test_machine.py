@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,7 @@ from agent.sync.machine import (
     SyncMachine,
     Unreachable,
     Woken,
+    drawing,
 )
 from loyalty import ledger, wire
 from loyalty.ledger import Entry
@@ -449,3 +451,27 @@ def test_nothing_that_travels_shows_the_session() -> None:
     shown = [repr(PostSync(request)), repr(BatchLoaded(replace(batch(), session="secret-session")))]
     shown.append(repr(Apply(1, 1, "secret-session", 1, 0, 0, (), b"")))
     assert "secret-session" not in "".join(shown)
+
+
+def test_the_picture_shows_every_way_the_machine_goes_and_no_other() -> None:
+    asked = RestoreRequest(1, "r1", 1, 2, b"h" * 32, b"")
+    life, forged = (RestoreReply(2, "s2", 1, 5, {}, 7, signed) for signed in (b"good", b"forged"))
+    answers: dict[type, list[Event]] = {
+        Sleep: [Woken()],
+        LoadBatch: [
+            BatchLoaded(batch()),
+            BatchLoaded(replace(batch(), restore=asked)),
+            BatchLoaded(replace(batch(), missing_log=(1, 3))),
+        ],
+        PostSync: [Replied(reply()), Replied(reply(signature=b"forged")), refused(413), refused(503)],
+        PostRestore: [Restored(life), Restored(forged), Unreachable("x")],
+        FetchLog: [LogFetched(LogReply(1, 3, (), (), False)), refused(400)],
+    }
+    of, chance, effect = new_machine(), random.Random(7), Sleep
+    seen: set[str] = set()
+    for _ in range(2_000):
+        event = chance.choice([*answers.get(effect, [Applied(0), Applied(1)]), Failed("x")])
+        before = of._stage.name.lower()
+        effect = type(of.step(event)[-1])
+        seen.add(f'  {before} -> {of._stage.name.lower()} [label="{type(event).__name__}"]')
+    assert seen == set(drawing().splitlines()[1:-1])
