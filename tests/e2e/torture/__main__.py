@@ -18,7 +18,13 @@ from tests.e2e.torture.shop import Shop
 
 
 @click.command()
-@click.option("--rounds", default=200, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option(
+    "--rounds",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many; below 40 it may prove too little.",
+)
 @click.option("--seed", type=int, help="Of a run to be played again. [default: a new one, which is printed]")
 def main(rounds: int, seed: int | None) -> None:
     """Kill the till, the centre and the link at random moments of a busy shift; look after each."""

@@ -12,10 +12,11 @@ import requests
 
 from agent.demo.cash_program import CashProgram
 from agent.demo.stage import Office, TillBox, data_file
+from agent.texts import translator
 from loyalty.check_digits import gtin_ok
 from tests.e2e.torture.cable import Cable
 from tests.e2e.torture.cashiers import WAIT_S, Book, greet
-from tests.e2e.torture.look import Paper
+from tests.e2e.torture.look import COPY_MARK, Paper, expect
 
 FIRST_CARD = 100  # those before are the demo's members
 REGULARS, OTHERS = 30, 200
@@ -37,6 +38,11 @@ class Shop:
 
     def open(self) -> None:
         """Make the centre, enrol the till, start both; the till knows its regular customers then."""
+        # A till without its catalogue prints COPY, and every copy would pass for a second slip.
+        expect(
+            translator("ru")("COPY") == COPY_MARK,
+            "the till has no Russian: build locale/ (make test and make torture do)",
+        )
         self.office.furnish(self._write("rulebook.json", json.dumps(_rules(), ensure_ascii=False)))
         self._import("regulars.csv", self.book.regulars, "--home-store", "S1")
         self._import("others.csv", self.book.others)
