@@ -99,13 +99,12 @@ def _whole() -> Mapping[str, Patch]:
 
         return mock.patch.dict(world.ACTIONS, {"days": (0.6, lambda w: days(w) if w.centre.is_up else "")})
 
-    def gap_accepted() -> Any:
+    def sent_again_is_new() -> Any:
         honest = intake.judge
 
         def judge(cursor: Any, request: Any, session: Any, heads: Any) -> Any:
-            if request.first_seq > cursor.next_seq:
-                cursor = replace(cursor, next_seq=request.first_seq, head=request.prev)
-            return honest(cursor, request, session, heads)
+            verdict = honest(cursor, request, session, heads)
+            return replace(verdict, new=tuple(intake._chain(cursor, request)))
 
         return mock.patch.object(intake, "judge", judge)
 
@@ -197,7 +196,7 @@ def _whole() -> Mapping[str, Patch]:
 
     return {
         "parcels come back by the clock": reclaimed_by_the_clock,
-        "a gap in a log is accepted": gap_accepted,
+        "what is sent again is taken for new": sent_again_is_new,
         "a clone's log is accepted": fork_accepted,
         "a restored till spends what its backup held": blind_restore,
         "a restored centre grants before it has heard everybody": fence_ignored,

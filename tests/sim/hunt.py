@@ -27,6 +27,7 @@ def caught(bug: str, seed: int) -> str | None:
             world = World(seed)
             for _ in range(STEPS):
                 world.step()
+            world.settle_down()
         except Exception as error:  # noqa: BLE001 - a program that falls over has shown the bug too
             return f"step {world.steps if world else 0}: {type(error).__name__}: {str(error)[:100]}"
         finally:

@@ -21,6 +21,7 @@ from loyalty import ledger
 from loyalty.ledger import Entry
 
 if TYPE_CHECKING:
+    from agent.offline.ledger_db import Uplink
     from tests.sim.till import SimTill
     from tests.sim.world import World
 
@@ -161,11 +162,23 @@ class Witness:
         expect("I4", uplink.durable_seq <= safe or till in self.world.suspects, text)
         mine = {lot: points for lot, points in box.parcels.items() if points}
         expect("I2", mine == here, f"{till.name} holds {here}, its entries and grants say {mine}")
+        self._lends_no_more_than_k(till, box, uplink)
         (half,) = db.execute(
             "SELECT count(*) FROM entry LEFT JOIN document USING (epoch, seq)"
             " WHERE kind IN ('SALE', 'RETURN_GOODS') AND document.body IS NULL"
         ).fetchone()
         expect("I6", half == 0, f"{till.name} has an entry without its document")
+
+    def _lends_no_more_than_k(self, till: SimTill, box: Box, uplink: Uplink) -> None:
+        """I5: K an account and outage, that is, in what the centre has not acknowledged."""
+        lent: dict[int, int] = defaultdict(int)
+        for body, _ in box.log[till.till_id, uplink.epoch][uplink.acked_seq :]:
+            entry = ledger.parse(body)
+            for posting in entry.postings:
+                if entry.kind == "SALE" and posting.account == ledger.DEBT and entry.account is not None:
+                    lent[entry.account] -= posting.points
+        most = max(lent.values(), default=0)
+        expect("I5", most <= self.world.courtesy, f"{till.name} has lent {most} of {self.world.courtesy}")
 
     def _read_log(self, till: SimTill, box: Box) -> None:
         db = till.disk

@@ -126,6 +126,7 @@ class SimTill:
     crash_in: int | None = None
     fails_in: int | None = None
     full: bool = False
+    troubled: bool = False  # its disk has failed it lately
     fired: dict[str, int] = field(default_factory=dict)
     asked: dict[str, Ask] = field(default_factory=dict)  # quotes that are waited for
     open: dict[str, dict[str, Any]] = field(default_factory=dict)  # quotes as they were answered
@@ -215,6 +216,7 @@ class SimTill:
 
     def _fail(self, fault: str, text: str, code: int) -> None:
         self.fired[fault] = self.fired.get(fault, 0) + 1
+        self.troubled = True
         error = sqlite3.OperationalError(text)
         error.sqlite_errorcode = code
         raise error
@@ -240,6 +242,7 @@ class SimTill:
 
     def handle(self, event: Event) -> None:
         """One event, and what it leaves to be done at once."""
+        self.troubled = False
         self.till.handle(event)
         self.handle_timers()
 

@@ -33,13 +33,16 @@ from agent.inbox import (
     VoidSale,
 )
 from agent.offline import engine
+from agent.offline.ledger_db import Reader
 from agent.sync import machine
 from central import tending
 from central.fleet import enrolment, lives, polls
 from central.fleet.models import Centre, Store, Till, TillLife
+from central.intake.models import InboxEntry
 from central.ledger.models import Share
 from central.members import merging
 from central.rules import publishing, store_settings
+from central.rules.models import Programme
 from loyalty import ledger, wire
 from loyalty import settings as loyalty_settings
 from loyalty.check_digits import gtin_ok
@@ -51,6 +54,7 @@ START_MS = 1_767_261_600_000  # 2026-01-01 10:00:00 UTC
 YEAR_S = 365 * 86_400
 STORES = {"S1": ("T1", "T2"), "S2": ("T3",)}
 MEMBERS = 5
+SETTLING_ROUNDS = 12
 SUSPECTS_FOR = 60  # steps that a clone may live before somebody notices
 
 # What a run must have met; one that never happened makes the run worthless.
@@ -123,6 +127,7 @@ class World:
 
     seed: int
     calm: bool = False  # no faults: what must work when nothing goes wrong
+    courtesy: int = 0  # K: what a cut-off till may lend an account (hundredths)
     chance: random.Random = field(init=False)
     happened: Counter[str] = field(default_factory=Counter)
     trace: list[str] = field(default_factory=list)
@@ -140,6 +145,7 @@ class World:
         self.directory = scratch()
         self.centre = SimCentre(lambda: self.ms)
         polls.open_now, polls.wake = self.listening, self.wake
+        Programme.objects.update(courtesy_points=self.courtesy)
         self.retired: list[str] = []
         self.backups: list[tuple[SimTill, Path]] = []
         for store in STORES:
@@ -173,6 +179,37 @@ class World:
                 self._collect(till)
         self.trace.append(f"{self.steps} {name} {said or ''}".rstrip())
         self.witness.look()
+
+    def settle_down(self) -> None:
+        """At the end everything is mended and everybody speaks: then nothing waits any more."""
+        self.calm = True
+        self.centre.crash_in = self.centre.fails_in = None
+        if not self.centre.is_up:
+            self.centre.start()
+        if self.suspects:
+            self._part()
+        for till in list(self.boxes):
+            till.crash_in, till.fails_in, till.full, till.cable, till.clock_off_s = None, None, False, True, 0
+            if not till.is_up:
+                till.start()
+        for _ in range(SETTLING_ROUNDS):
+            self.ms += 700_000  # longer than any back-off
+            self.tend()
+            for till in self._up():
+                till.sync()
+                self.witness.look()
+            while self.network:
+                self.deliver()
+                self.witness.look()
+        for till in self.boxes:
+            pending, _ = Reader(till.disk).pending()
+            if pending or till.uplink().restore_id:
+                raise BrokenError(f"the end: {till.name} still has {pending} entries to tell")
+        if Centre.objects.get().fenced:
+            raise BrokenError("the end: everybody has spoken, and the centre is fenced")
+        left = InboxEntry.objects.filter(applied=False, quarantined_ms=None).count()
+        if left:
+            raise BrokenError(f"the end: {left} entries still wait at the centre")
 
     def digest(self) -> str:
         """Of all that happened and all that was written: equal for equal seeds."""
@@ -247,9 +284,17 @@ class World:
             if error is None:
                 till.answered[sale_id] = (body, ask.reply.result(0))
                 del till.open[sale_id]
-            elif isinstance(error, Problem) and error.status == 409:
-                del till.open[sale_id]  # quoted anew, or by another life of the box
+            elif isinstance(error, Problem):
+                self._judge_refusal(till, sale_id, quoted, error)
         return f"{till.name} {sale_id}"
+
+    def _judge_refusal(self, till: SimTill, sale_id: str, quoted: dict[str, Any], error: Problem) -> None:
+        """A commit was refused: a quote that promised points is never forgotten, whatever happened."""
+        promised = quoted["quote"]["redeemed"] > 0
+        if promised and error.code in ("sale_none", "ledger_fault") and not (till.full or till.troubled):
+            raise BrokenError(f"I6: {till.name} does not keep what it promised to {sale_id} ({error.code})")
+        if error.status == 409:
+            del till.open[sale_id]  # quoted anew, or without points and forgotten
 
     def pay_again(self) -> str | None:
         """The cash program did not hear the answer, and asks once more."""
@@ -640,6 +685,9 @@ class World:
             return None
         if self.steps - min(self.suspects.values()) < SUSPECTS_FOR:
             return None
+        return self._part()
+
+    def _part(self) -> str:
         (first, second), self.suspects = self.suspects, {}
         self._bury(first)
         self._bury(second)
