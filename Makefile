@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture lint types imports setup bench-rules pictures clean
+.PHONY: help demo test simulate torture lint types imports setup bench-rules pictures clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: $(STAMP) $(MO) ## play a shift: a centre, a till, a virtual scanner and pr
 
 test: $(STAMP) $(MO) lint types imports ## all checks and all tests
 	@$(BIN)/pytest -n $(JOBS) -q
+
+simulate: $(STAMP) ## the chain in which everything goes wrong (STEPS=…, SEED=… to play a run again; BUGS=1: hunt planted bugs)
+	@$(BIN)/python -m tests.sim$(if $(BUGS),.hunt) $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED))
 
 torture: $(STAMP) $(MO) ## cut the power of a busy shift, 200 times (ROUNDS=…, SEED=… to play a run again)
 	@$(BIN)/python -m tests.e2e.torture $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))

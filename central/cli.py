@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from central.commands import fleet, house, imports, members, rules, safety
+from central.commands import fleet, house, imports, members, programme, rules, safety
 from central.commands.common import OfficeGroup, home_option
 
 
@@ -22,6 +22,7 @@ cli.add_command(safety.restore)
 cli.add_command(safety.status)
 cli.add_command(fleet.store)
 cli.add_command(fleet.till)
+cli.add_command(programme.programme)
 cli.add_command(rules.rulebook)
 cli.add_command(members.member)
 cli.add_command(imports.import_)

@@ -112,6 +112,9 @@ _ADJUSTED: dict[str, Callable[[Entry], Text]] = {
     law.FLAG_OVERSPENT: lambda entry: N_(
         "Entry {ref} spent more than its till held: the rest became debt", ref=entry.ref
     ),
+    law.FLAG_TAKEN_BACK: lambda entry: N_(
+        "What entry {ref} takes back lies in a shop by now: the account owes it", ref=entry.ref
+    ),
     law.FLAG_NETTED: lambda _entry: N_("Points that were free paid the debt"),
     law.FLAG_ONCE: lambda entry: N_(
         "What is given once came a second time with entry {ref}: taken back", ref=entry.ref

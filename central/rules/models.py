@@ -11,6 +11,9 @@ class Programme(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     number_templates = models.JSONField(default=list)
     courtesy_points = models.BigIntegerField(default=0)  # K: what a cut-off till may lend an account
+    earn_spendable = models.CharField(
+        max_length=32, default="now"
+    )  # loyalty/settings.py says what is allowed
 
 
 class Blob(models.Model):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from django.db import transaction
+
 from central import clock
 from central.fleet.models import Store, Till
 from central.rules import publishing
@@ -37,11 +39,14 @@ def publish_store(store: Store) -> Published:
         },
         number_templates=tuple(programme.number_templates),
         courtesy_points=programme.courtesy_points,
+        earn_spendable=programme.earn_spendable,
         slip=Slip(tuple(store.slip_header), tuple(store.slip_footer)),
         hub=Hub(store.hub, store.hub_url) if store.hub in tills else None,
         tills=tills,
     )
-    return publishing.publish(publishing.settings_channel(store.id), {FILE: settings.encode(content)})
+    body = settings.encode(content)
+    settings.parse(body)  # what a till would refuse is not published
+    return publishing.publish(publishing.settings_channel(store.id), {FILE: body})
 
 
 def _tills(store: Store) -> dict[str, str]:
@@ -63,6 +68,16 @@ def in_force(store_id: str) -> Settings | None:
     """The settings that tills of a store read; None before they were published."""
     content = publishing.newest_file(publishing.settings_channel(store_id), FILE)
     return settings.parse(content) if content is not None else None
+
+
+@transaction.atomic
+def change_programme(changes: dict[str, object]) -> list[Published]:
+    """Change what all stores share, and publish it to each. Raises SettingsError; nothing is changed then."""
+    programme, _ = Programme.objects.select_for_update().get_or_create()
+    for name, value in changes.items():
+        setattr(programme, name, value)
+    programme.save()
+    return publish_all()
 
 
 def publish_all() -> list[Published]:

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -273,3 +274,15 @@ def test_a_slip_of_a_store_is_set_and_bounded(made: Path) -> None:
     for words in (["--header", "x" * 49], [], hub, ["--timezone", "Mars/Olympus"]):
         result = kopilka(made, "store", "set", "S1", *words)
         assert (result.returncode, result.stderr[:6]) == (1, "Error:")
+
+
+def test_what_the_whole_chain_shares_is_set_once(made: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(made, tmp_path / "home")
+    done(home, "programme", "set", "--courtesy", "50", "--earn-spendable", "after 3 days")
+    told = json.loads(done(home, "programme", "show", "--json"))
+    assert told == {"courtesy_points": 50_00, "earn_spendable": "after 3 days"}
+    for wrong in (["--courtesy", "-1"], ["--earn-spendable", "soon"], []):
+        refused = kopilka(home, "programme", "set", *wrong)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("Error: ")
+    assert json.loads(done(home, "programme", "show", "--json")) == told

@@ -132,7 +132,7 @@ def _whole() -> Mapping[str, Patch]:
         return mock.patch.object(heard, "begin_restore", begin_restore)
 
     def fence_ignored() -> Any:
-        return mock.patch.object(timeline, "_unheard", return_value=False)
+        return mock.patch.object(timeline, "_unheard", return_value=timeline.TillCursor.objects.none())
 
     def echo_forgotten() -> Any:
         return mock.patch.object(heard, "echo", return_value=())

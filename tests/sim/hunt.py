@@ -11,10 +11,9 @@ import logging
 import sys
 
 from tests.sim import centre
-from tests.sim.bugs import whole
+from tests.sim.bugs import SEEDS, whole
 from tests.sim.world import World
 
-FIRST: dict[str, int] = {}
 TRIED = 12
 STEPS = 1_200
 
@@ -38,13 +37,12 @@ def caught(bug: str, seed: int) -> str | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bug", help="only this one")
+    parser.add_argument("--bug", action="append", help="only this one (and others, if said again)")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     escaped = []
-    for bug in [options.bug] if options.bug else whole():
-        seeds = [FIRST[bug]] if bug in FIRST else []
-        seeds += [seed for seed in range(1, TRIED + 1) if seed not in seeds]
+    for bug in options.bug or whole():
+        seeds = [SEEDS[bug], *(seed for seed in range(1, TRIED + 1) if seed != SEEDS[bug])]
         for seed in seeds:
             found = caught(bug, seed)
             if found:
