@@ -82,6 +82,7 @@ class SimCentre:
         polls.wake = lambda _till: None
         connections.close_all()
         if not _made.exists():
+            DATABASE.unlink(missing_ok=True)  # of other tests in this process
             call_command("migrate", verbosity=0, interactive=False)
             connections.close_all()
             shutil.copyfile(DATABASE, _made)

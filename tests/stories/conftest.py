@@ -1,0 +1,33 @@
+"""A chain of shops for each story. The centre's home is that of the simulator, and is left to nobody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_found = {name: os.environ.get(name) for name in ("KOPILKA_HOME", "DJANGO_SETTINGS_MODULE")}
+from tests.stories.chain import Chain  # noqa: E402 - it chooses a home for the centre
+
+for _name, _value in _found.items():  # no other test's program shall find itself in this home
+    os.environ.pop(_name)
+    if _value is not None:
+        os.environ[_name] = _value
+
+from central import clock  # noqa: E402
+from tests.sim import centre  # noqa: E402
+
+
+def pytest_sessionfinish() -> None:
+    centre.forget()
+
+
+@pytest.fixture
+def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chain]:
+    """A centre with one store, goods and rules, and nobody in it."""
+    monkeypatch.setattr(clock, "now_ms", clock.now_ms)  # the centre's own clock is back after the story
+    made = Chain(tmp_path)
+    yield made
+    made.close()
