@@ -212,7 +212,7 @@ def test_a_quote_that_spends_nothing_holds_nothing() -> None:
 
 def test_the_same_cart_again_keeps_the_quote_and_its_points() -> None:
     quoted = SALES[State.QUOTED]
-    assert step(quoted, CartChanged(MILK, 900)) == (quoted, [])
+    assert step(quoted, CartChanged(MILK, 900)) == (replace(quoted, touched_s=900), [])
 
 
 def test_a_changed_cart_drops_the_quote_and_keeps_the_hour_of_the_sale() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -25,9 +24,9 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture
-def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chain]:
+def chain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Chain]:
     """A centre with one store, goods and rules, and nobody in it."""
     monkeypatch.setattr(clock, "now_ms", clock.now_ms)  # the centre's own clock is back after the story
-    made = Chain(tmp_path)
+    made = Chain()
     yield made
     made.close()
