@@ -370,7 +370,7 @@ class SimTill:
 
     def answer_the_lan(self, body: bytes) -> bytes | None:
         """As the hub's server does (agent/sync/hub.py); None where it turns the question away."""
-        door = Door(self.till_id, lambda: self.in_force.settings, self.key.sign)
+        door = Door(self.till_id, lambda: self.till.settings, self.key.sign)
         try:
             ask = HandoverAsked(door.admit(body, "sim", self.now_ms() / 1000))
         except Turned:

@@ -30,13 +30,10 @@ from agent.inbox import (
     CommitBody,
     CommitSale,
     GetSale,
-    HandedOver,
-    HandoverAsked,
     ListHeld,
     PastRulesReady,
     Problem,
     PutSale,
-    ReceiptFound,
     ReturnBody,
     ReturnGoods,
     SaleBody,
@@ -48,18 +45,14 @@ from agent.main import Programme
 from agent.offline import engine
 from agent.offline.engine import InForce, PastRules
 from agent.offline.snapshot_db import Versions
-from agent.sync import trust
-from agent.sync.asking import HubPlace
 from agent.sync.channels import Channels
 from agent.sync.client import LinkError
-from agent.sync.hub import Door, Turned
 from agent.texts import both
 from loyalty import ledger, wire
 from loyalty.card import card_key
 from loyalty.document import SaleDocument, parse
 from loyalty.ledger import Entry
 from loyalty.manifest import CATALOG, MAIN_FILE, RULEBOOK
-from loyalty.wire import HandoverReply, HandoverRequest
 from tests.sim.centre import SimCentre, scratch
 from tests.sim.till import Outside as SimOutside
 from tests.sim.till import SimTill, converted, new_key
@@ -123,6 +116,7 @@ class Chain:
         self.lose_answers: dict[str, int] = {}  # of "sync", "claim", "lookup": so many are lost on the way
         self.said: list[Message] = []  # everything that reached the office
         self._network: deque[Message] = deque()
+        self._later: deque[Callable[[], None]] = deque()  # answers of hubs
         self.centre = SimCentre(lambda: self.ms)
         self.centre.store("S1")
         self.publish(rulebook(1, PAY, EARN))
@@ -164,7 +158,7 @@ class Chain:
         )
         directory = self.directory / name
         directory.mkdir()
-        made = StoryTill(name, told, key, directory, None, lambda: self.ms, self.send)
+        made = StoryTill(name, told, key, directory, None, lambda: self.ms, self.send, self.over_the_lan)
         made.chain = self
         self.tills[name] = made
         made.go_online()
@@ -217,8 +211,18 @@ class Chain:
         path = path if path.startswith("/") else f"/v1/tills/{till.till_id}/{path}"
         self._network.append(Message(till, what, method, path, body, headers, answered))
 
+    def over_the_lan(
+        self, till: SimTill, hub: str, body: bytes, answered: Callable[[bytes | None], None]
+    ) -> None:
+        """A till asks the hub of its store, which may be dark."""
+        other = self.tills[hub]
+        self._later.append(partial(answered, other.answer_the_lan(body) if other.is_up else None))
+
     def deliver(self) -> bool:
-        """Bring one message to the office and its answer back. Was there any?"""
+        """Bring one message to where it goes, and its answer back. Was there any?"""
+        if self._later:
+            self._later.popleft()()
+            return True
         if not self._network:
             return False
         message = self._network.popleft()
@@ -317,30 +321,12 @@ class Outside(SimOutside):
         self._of.slips.append("\n".join(document_lines(document, COLUMNS)))
         self._of.later.append(OutputComplete("printer", job_id))
 
-    def receipt(self, ref: str) -> None:
-        till = self._of
-
-        def answered(status: int | None, body: bytes) -> None:
-            reply = wire.unpack(wire.ReceiptReply, body) if status == 200 else None
-            refused = wire.unpack(wire.Refusal, body).code if status not in (200, None) else None
-            till.handle(ReceiptFound(ref, reply, refused))
-
-        till.send(till, "GET", f"/v1/receipts/{ref}", None, till.session, answered)
-
     def past_rules(self, asked: PastRules) -> None:
         versions = Versions.open(self._of.directory / "snapshot.db")
         try:
             self._of.later.append(PastRulesReady(asked, engine.past(versions, asked)))
         finally:
             versions.close()
-
-    def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
-        signed = msgspec.structs.replace(
-            request, signature=trust.sign(self._of.key, wire.handover_signing_bytes(request))
-        )
-        reply = self._of.chain.tills[hub.till].answer(signed)
-        good = reply is not None and trust.handover_is_good(hub.till, hub.key, request, reply)
-        self._of.later.append(HandedOver(request, reply if good else None))
 
 
 @dataclass(eq=False)
@@ -368,19 +354,6 @@ class StoryTill(SimTill):
             alarm=lambda channel, word, detail: self.handle(ChannelAlarm(channel, word, detail)),
             now_s=self.wall_s,
         ).fetch(_Link(self), channels, self.session)  # type: ignore[arg-type]
-
-    def answer(self, request: HandoverRequest) -> HandoverReply | None:
-        """As the hub of its store, to another till on the shop's network; None: it is dark."""
-        if not self.is_up:
-            return None
-        door = Door(self.till_id, lambda: self.till.settings, partial(trust.sign, self.key))
-        try:
-            question = door.admit(wire.pack(request), "192.0.2.7", self.chain.ms / 1000)
-        except Turned:
-            return None
-        ask = HandoverAsked(question)
-        self.handle(ask)
-        return door.answer(ask.reply.result(0))
 
     # ---- the link
 

@@ -16,6 +16,7 @@ for _name, _value in _found.items():  # no other test's program shall find itsel
         os.environ[_name] = _value
 
 from central import clock  # noqa: E402
+from central.fleet import polls  # noqa: E402
 from tests.sim import centre  # noqa: E402
 
 
@@ -26,7 +27,8 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture
 def chain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Chain]:
     """A centre with one store, goods and rules, and nobody in it."""
-    monkeypatch.setattr(clock, "now_ms", clock.now_ms)  # the centre's own clock is back after the story
+    for module, name in ((clock, "now_ms"), (polls, "open_now"), (polls, "wake")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # as it was, after the story
     made = Chain()
     yield made
     made.close()
