@@ -211,7 +211,16 @@ class Counter:
         lend = 0
         if customer is not None and cart.redeem is not None and not self._health.online:
             lend = may_lend(self._ledger, customer, priced.id, in_force.settings.courtesy_points)
-        return pricing.make_offer(priced.id, self._till, cart, priced.opened_s, customer, in_force, lend)
+        return pricing.make_offer(
+            priced.id,
+            self._till,
+            cart,
+            priced.opened_s,
+            customer,
+            in_force,
+            lend,
+            lots_live_from_s=self._clock.lots_live_from_s(priced.opened_s),
+        )
 
     def _cart(self, body: SaleBody, current: OpenSale) -> Cart:
         """The cart in a request. Raises Problem where a code in it cannot be used."""

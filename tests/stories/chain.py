@@ -61,6 +61,7 @@ from central.fleet import enrolment  # isort: skip - a home is chosen by the lin
 from central.intake.models import InboxEntry, Incident  # isort: skip
 from central.ledger.models import Balance, LedgerEntry, Share  # isort: skip
 from central.members import directory, importing  # isort: skip
+from central.members.models import Account  # isort: skip
 from central.rules import publishing  # isort: skip
 
 START_MS = 1_767_261_600_000  # 2026-01-01 10:00:00 UTC, 13:00 in Moscow
@@ -178,6 +179,10 @@ class Chain:
         account = directory.by_number(number)
         assert account is not None
         return account.account
+
+    def customers(self) -> int:
+        """How many there are, as far as the office knows."""
+        return Account.objects.filter(merged_into=None).count()
 
     def entries(self, number: str, kind: str) -> list[Entry]:
         """What the office's ledger has of a customer, of one kind."""
