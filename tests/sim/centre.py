@@ -96,6 +96,11 @@ class SimCentre:
         self._backup: Path | None = None
         self.safe: dict[tuple[str, int], int] = {}  # (till, epoch) -> entries that stand on two disks
 
+    def close(self) -> None:
+        """The end of this world; other tests in this process begin with a database of their own."""
+        connections.close_all()
+        DATABASE.unlink(missing_ok=True)
+
     # ---- what people do
 
     def store(self, store_id: str) -> None:

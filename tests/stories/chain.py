@@ -128,6 +128,7 @@ class Chain:
         for till in self.tills.values():
             if till.is_up:
                 till.stop()
+        self.centre.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def pass_s(self, seconds: int) -> None:
