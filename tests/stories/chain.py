@@ -48,21 +48,19 @@ from agent.offline.snapshot_db import Versions
 from agent.sync.channels import Channels
 from agent.sync.client import LinkError
 from agent.texts import both
+from central.fleet import enrolment
+from central.intake.models import InboxEntry, Incident
+from central.ledger.models import Balance, LedgerEntry, Share
+from central.members import directory, importing
+from central.members.models import Account
+from central.rules import publishing
 from loyalty import ledger, wire
-from loyalty.card import card_key
 from loyalty.document import SaleDocument, parse
 from loyalty.ledger import Entry
 from loyalty.manifest import CATALOG, MAIN_FILE, RULEBOOK
 from tests.sim.centre import SimCentre, scratch
 from tests.sim.till import Outside as SimOutside
 from tests.sim.till import SimTill, converted, new_key
-
-from central.fleet import enrolment  # isort: skip - a home is chosen by the line above
-from central.intake.models import InboxEntry, Incident  # isort: skip
-from central.ledger.models import Balance, LedgerEntry, Share  # isort: skip
-from central.members import directory, importing  # isort: skip
-from central.members.models import Account  # isort: skip
-from central.rules import publishing  # isort: skip
 
 START_MS = 1_767_261_600_000  # 2026-01-01 10:00:00 UTC, 13:00 in Moscow
 MINUTE_S, DAY_S = 60, 86_400
@@ -476,10 +474,6 @@ class StoryTill(SimTill):
         """Everything that it holds: account, lot, points."""
         found = self.disk.execute("SELECT account, lot, points FROM parcel WHERE points > 0")
         return {(account, lot, points) for account, lot, points in found}
-
-    def key_of(self, number: str) -> int:
-        """A card as it is stored."""
-        return card_key(self.enrolment.chain_key, "card", number)
 
     def _answered(self, ask: Ask) -> dict[str, Any]:
         """Let happen what the answer waits for: the office's word, points on their way, or a second."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 _found = {name: os.environ.get(name) for name in ("KOPILKA_HOME", "DJANGO_SETTINGS_MODULE")}
-from tests.stories.chain import Chain  # noqa: E402 - it chooses a home for the centre
+from tests.sim import centre  # noqa: E402 - it chooses a home, before any model is imported
 
 for _name, _value in _found.items():  # no other test's program shall find itself in this home
     os.environ.pop(_name)
@@ -17,7 +17,7 @@ for _name, _value in _found.items():  # no other test's program shall find itsel
 
 from central import clock  # noqa: E402
 from central.fleet import polls  # noqa: E402
-from tests.sim import centre  # noqa: E402
+from tests.stories.chain import Chain  # noqa: E402
 
 
 def pytest_sessionfinish() -> None:
