@@ -66,6 +66,16 @@ class Clock:
         now_s, centre_s = self.now_s(), self.centre_s()
         return now_s if centre_s is None or abs(now_s - centre_s) <= AGREE_S else centre_s
 
+    def lots_live_from_s(self, opened_s: int) -> int:
+        """UTC seconds from which points earned by a sale that opened at `opened_s` may live.
+
+        By a clock that may be years ahead they would be dead until that year has come. They live from
+        the latest time that surely was: too early by hours, perhaps, and never too late.
+        """
+        if not self.is_off:
+            return opened_s
+        return min(opened_s, self.centre_s() or self._known_s or opened_s)
+
     def centre_s(self) -> int | None:
         """The centre's time (UTC seconds), carried on since it said so; None where it has not yet."""
         return None if self._centre is None else self._since(self._centre)

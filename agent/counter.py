@@ -139,8 +139,11 @@ class Counter:
             current.waiting.append(ask)  # asked again; the answer on its way is for this cart
             return
         changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.opening_s()))
-        offer = changed.offer or self._offer(changed, current.in_force)  # refused here, nothing has changed
+        rules = self._rules(current, changed)
+        offer = changed.offer or self._offer(changed, rules)  # refused here, nothing has changed
         self._carry_out(current, changed, effects)
+        current.in_force = rules
+        self._is_taken(cart.holder)
         self._keep(current)
         self._quote(current, ask, offer)
 
@@ -193,6 +196,11 @@ class Counter:
                         ask.reply.set_result(self._sale_reply(current))
                     current.waiting.clear()
 
+    def _rules(self, current: OpenSale, changed: Sale) -> InForce:
+        """Those under which the sale was opened; of a parked one that opens anew, those of now."""
+        opened_anew = current.sale.opened_s not in (0, changed.opened_s)
+        return self.in_force if opened_anew and self.in_force is not None else current.in_force
+
     def _offer(self, priced: Sale, in_force: InForce) -> Offer:
         cart = priced.cart
         if cart is None:
@@ -203,7 +211,16 @@ class Counter:
         lend = 0
         if customer is not None and cart.redeem is not None and not self._health.online:
             lend = may_lend(self._ledger, customer, priced.id, in_force.settings.courtesy_points)
-        return pricing.make_offer(priced.id, self._till, cart, priced.opened_s, customer, in_force, lend)
+        return pricing.make_offer(
+            priced.id,
+            self._till,
+            cart,
+            priced.opened_s,
+            customer,
+            in_force,
+            lend,
+            lots_live_from_s=self._clock.lots_live_from_s(priced.opened_s),
+        )
 
     def _cart(self, body: SaleBody, current: OpenSale) -> Cart:
         """The cart in a request. Raises Problem where a code in it cannot be used."""
@@ -423,7 +440,9 @@ class Counter:
         """Change the cart from the till's side; whoever waits for a quote gets the new one."""
         cart = msgspec.structs.replace(current.sale.cart or Cart(), **changes)
         changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.opening_s()))
+        rules = self._rules(current, changed)
         self._carry_out(current, changed, effects)
+        current.in_force = rules
         asks, current.waiting = current.waiting, []
         for ask in asks:
             try:
@@ -436,6 +455,11 @@ class Counter:
 
     def _last_touched(self) -> OpenSale | None:
         return next(reversed(self._open.values()), None)
+
+    def _is_taken(self, holder: Holder | None) -> None:
+        """A sale has got the card that waits: it is not for the next one."""
+        if holder is not None and self._scanned is not None and self._scanned[0].card_key == holder.card_key:
+            self._take_scanned()
 
     def _take_scanned(self) -> Holder | None:
         scanned, self._scanned = self._scanned, None
@@ -686,7 +710,9 @@ class Counter:
             return current
         hold = self._ledger.hold(sale_id)
         if hold is not None:
-            held = Sale(sale_id, State.QUOTED, hold.offer.cart, hold.opened_s, hold.offer)
+            held = Sale(
+                sale_id, State.QUOTED, hold.offer.cart, hold.opened_s, hold.offer, touched_s=hold.at_s
+            )
             receipt = hold.offer.receipt
             return OpenSale(held, self.in_force or without_settings(receipt.store, receipt.at))
         entry = self._ledger.sale_entry(sale_id)

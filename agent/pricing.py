@@ -67,9 +67,11 @@ def make_offer(
     customer: Customer | None,
     in_force: InForce,
     may_lend: int = 0,
+    lots_live_from_s: int | None = None,
 ) -> Offer:
     """Price `cart` with what is held here, and after that with what may be lent (hundredths).
 
+    `lots_live_from_s` < `opened_s`: the clock is wrong, and new lots live so much earlier (agent/clock.py).
     Raises loyalty.faults.Refused for a cart the engine refuses.
     """
     receipt = Receipt(
@@ -101,7 +103,7 @@ def make_offer(
         quote=msgspec.json.encode(quote),
         pay=quote["pay"],
         spends=tuple(Spent(lot, points) for lot, points in used.items()),
-        earns=_earns(quote, in_force, opened_s, owes=owes),
+        earns=_earns(quote, in_force, opened_s, owes=owes, ahead_s=opened_s - (lots_live_from_s or opened_s)),
         titles={rule: in_force.titles.get(rule, rule) for rule in _rules_of(quote)},
         counted=counted,
         lent=lent,
@@ -191,7 +193,9 @@ def _seen(customer: Customer, cart: Cart, in_force: InForce, opened_s: int, may_
     )
 
 
-def _earns(quote: dict[str, Any], in_force: InForce, opened_s: int, *, owes: bool) -> tuple[Earned, ...]:
+def _earns(
+    quote: dict[str, Any], in_force: InForce, opened_s: int, *, owes: bool, ahead_s: int
+) -> tuple[Earned, ...]:
     """New lots. One that lives from now on is this till's parcel at once, unless the settings say later.
 
     What a customer may get once waits at the centre until equal once-keys are merged (§3); what one
@@ -205,9 +209,17 @@ def _earns(quote: dict[str, Any], in_force: InForce, opened_s: int, *, owes: boo
         when = in_force.once.get(rule)
         named = rule if when is None else once_rule(rule, key_day(when, now[:DATE_CHARS]))
         terms = _not_before(LotTerms(lot["active_from"], lot.get("expires_at"), named), now, waits_days)
-        at_once = waits_days is not None and when is None and not owes
-        earns.append(Earned(lot["amount"], terms, at_once and terms.active_from <= now))
+        at_once = waits_days is not None and when is None and not owes and terms.active_from <= now
+        earns.append(Earned(lot["amount"], _earlier(terms, ahead_s), at_once))
     return tuple(earns)
+
+
+def _earlier(terms: LotTerms, by_s: int) -> LotTerms:
+    """A lot that begins to live so much earlier; its last day stays, the customer is not to lose by it."""
+    if by_s <= 0:
+        return terms
+    first = datetime.fromisoformat(terms.active_from) - timedelta(seconds=by_s)
+    return LotTerms(first.isoformat(timespec="seconds"), terms.expires_at, terms.rule)
 
 
 def _not_before(terms: LotTerms, now: str, waits_days: int | None) -> LotTerms:

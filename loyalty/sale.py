@@ -16,6 +16,10 @@ at the centre while the sale is WAITING, within the same one second that the spe
 gives a claim; so WAITING is entered by `QuoteAsked(wait=...)`, whatever is waited
 for, and left by an answer or the timer, always towards a quote.
 
+**Parked.** A sale that nobody has touched for PARKED_S is recalled when its cart comes
+again. What was held for it stays as it was answered; any other quote was a price of
+that hour, and the sale opens anew: its `at` and its rules are those of now.
+
 `drawing()` prints the table as a graph; ARCHITECTURE.md shows it.
 """
 
@@ -33,6 +37,7 @@ from loyalty.ledger import Earned, Spent
 from loyalty.texts import N_, Text
 
 OPEN_SALES_MAX = 20
+PARKED_S = 30 * 60  # a sale left alone for so long was parked (till.md §3)
 
 
 class State(Enum):
@@ -102,7 +107,10 @@ class Offer(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """One sale as it stands. `entry` is the id of its SALE entry once committed."""
+    """One sale as it stands. `entry` is the id of its SALE entry once committed; `touched_s` (UTC seconds)
+
+    is when its cart came last.
+    """
 
     id: str
     state: State = State.NONE
@@ -110,6 +118,11 @@ class Sale:
     opened_s: int = 0
     offer: Offer | None = None
     entry: str | None = None
+    touched_s: int = 0
+
+    def is_parked(self, now_s: int) -> bool:
+        """Was it left alone for so long that a cart which comes now recalls it?"""
+        return self.touched_s > 0 and now_s - self.touched_s >= PARKED_S
 
 
 # ------------------------------------------------------------------------------ events
@@ -266,13 +279,18 @@ Step: TypeAlias = tuple[Sale, list[Effect]]
 
 
 def _open(sale: Sale, event: CartChanged) -> Step:
-    opened_s = sale.opened_s or event.now_s
-    return replace(sale, state=State.OPEN, cart=event.cart, opened_s=opened_s, offer=None), []
+    opened_s = event.now_s if sale.is_parked(event.now_s) else sale.opened_s or event.now_s
+    opened = replace(
+        sale, state=State.OPEN, cart=event.cart, opened_s=opened_s, touched_s=event.now_s, offer=None
+    )
+    return opened, []
 
 
 def _reopen(sale: Sale, event: CartChanged) -> Step:
-    if sale.cart == event.cart:
-        return sale, []  # the same cart again is the same quote (the row "QUOTED, QuoteAsked")
+    promised = bool(_release(sale))
+    if sale.cart == event.cart and (promised or not sale.is_parked(event.now_s)):
+        # The same cart again is the same quote (the row "QUOTED, QuoteAsked").
+        return replace(sale, touched_s=event.now_s), []
     reopened, _ = _open(sale, event)
     return reopened, _release(sale)
 

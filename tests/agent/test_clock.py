@@ -239,3 +239,18 @@ def answer_with_time(shop: Shop, claim: ClaimRequest, utc_s: int) -> None:
     """The centre grants nothing, and says the time."""
     reply = ClaimReply(claim.claim_id, 0, False, 1, utc_s * 1000, (), b"", b"")
     shop.till.handle(Claimed(claim, reply))
+
+
+def test_what_is_earned_by_a_clock_years_ahead_lives_from_the_latest_sure_time(shop: Shop) -> None:
+    sell(shop, "sure")
+    shop.till.handle(LinkChanged("unreachable", "the cable is out"))
+    shop.wall_s += TEN_YEARS_S
+    shop.crash()
+    shop.know()
+    entry = sell(shop, "r1")
+    assert FLAG_CLOCK in entry.flags
+    (terms,) = (posting.terms for posting in entry.postings if posting.account == "issued")
+    assert terms is not None
+    # The rule gives them two weeks after the sale. How long they live then is not cut.
+    assert terms.active_from == "2026-12-02T00:00:00"
+    assert terms.expires_at is None

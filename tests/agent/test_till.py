@@ -209,6 +209,14 @@ def test_a_second_card_replaces_the_first_when_the_cash_program_says_so(regular:
     assert regular.put("r1", card="2000000000022")["customer"]["card"] == "…0022"
 
 
+def test_a_waiting_card_that_the_cash_program_names_waits_for_no_other_sale(regular: Shop) -> None:
+    regular.till.handle(LinkChanged("unreachable", ""))  # nobody is asked whose the other card is
+    regular.put("r1", card=CARD)
+    regular.till.handle(scan("2000000000022"))
+    regular.put("r1", card="2000000000022")
+    assert regular.put("r2")["customer"] is None
+
+
 def test_a_scanned_coupon_stays_until_the_cash_program_says_otherwise(regular: Shop) -> None:
     regular.put("r1", card=CARD, redeem=100)
     regular.till.handle(scan("FLYER"))

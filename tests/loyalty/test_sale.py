@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from loyalty.document import Receipt, SoldLine, Tender
 from loyalty.ledger import Spent
 from loyalty.sale import (
+    PARKED_S,
     TABLE,
     Alert,
     Answered,
@@ -212,7 +213,7 @@ def test_a_quote_that_spends_nothing_holds_nothing() -> None:
 
 def test_the_same_cart_again_keeps_the_quote_and_its_points() -> None:
     quoted = SALES[State.QUOTED]
-    assert step(quoted, CartChanged(MILK, 900)) == (quoted, [])
+    assert step(quoted, CartChanged(MILK, 900)) == (replace(quoted, touched_s=900), [])
 
 
 def test_a_changed_cart_drops_the_quote_and_keeps_the_hour_of_the_sale() -> None:
@@ -223,6 +224,24 @@ def test_a_changed_cart_drops_the_quote_and_keeps_the_hour_of_the_sale() -> None
 def test_the_hour_of_a_sale_is_that_of_its_first_cart() -> None:
     opened, _ = step(Sale("r1"), CartChanged(MILK, 700))
     assert step(opened, CartChanged(BREAD, 900))[0].opened_s == 700
+
+
+@pytest.mark.parametrize(("left_alone_s", "opened_s"), [(PARKED_S - 1, 700), (PARKED_S, 700 + PARKED_S)])
+def test_a_parked_sale_opens_anew_when_its_cart_comes_again(left_alone_s: int, opened_s: int) -> None:
+    opened, _ = step(Sale("r1"), CartChanged(MILK, 700))
+    quoted, _ = step(opened, QuoteAsked(offer(spends=0)))
+    recalled, effects = step(quoted, CartChanged(MILK, 700 + left_alone_s))
+    assert (recalled.opened_s, effects) == (opened_s, [])
+    assert (recalled.offer is None) == (left_alone_s == PARKED_S)
+    assert recalled.touched_s == 700 + left_alone_s
+
+
+def test_a_parked_sale_that_was_promised_points_keeps_them_as_long_as_its_cart_stays() -> None:
+    quoted = replace(SALES[State.QUOTED], touched_s=100)
+    later_s = 100 + PARKED_S
+    assert step(quoted, CartChanged(MILK, later_s)) == (replace(quoted, touched_s=later_s), [])
+    changed, effects = step(quoted, CartChanged(BREAD, later_s))
+    assert (changed.opened_s, changed.offer, effects) == (later_s, None, [ReleaseHold()])
 
 
 @pytest.mark.parametrize(

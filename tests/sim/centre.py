@@ -82,6 +82,7 @@ class SimCentre:
         polls.wake = lambda _till: None
         connections.close_all()
         if not _made.exists():
+            DATABASE.unlink(missing_ok=True)  # of other tests in this process
             call_command("migrate", verbosity=0, interactive=False)
             connections.close_all()
             shutil.copyfile(DATABASE, _made)
@@ -94,6 +95,11 @@ class SimCentre:
         self.crashed = self.failed = 0
         self._backup: Path | None = None
         self.safe: dict[tuple[str, int], int] = {}  # (till, epoch) -> entries that stand on two disks
+
+    def close(self) -> None:
+        """The end of this world; other tests in this process begin with a database of their own."""
+        connections.close_all()
+        DATABASE.unlink(missing_ok=True)
 
     # ---- what people do
 

@@ -115,7 +115,7 @@ class SimTill:
     enrolment: EnrollReply
     key: Ed25519PrivateKey
     directory: Path
-    in_force: InForce
+    in_force: InForce | None
     now_ms: Callable[[], int]
     send: Callable[..., None]
     over_the_lan: Callable[[SimTill, str, bytes, Callable[[bytes | None], None]], None]
@@ -172,9 +172,9 @@ class SimTill:
             chain_key=self.enrolment.chain_key,
             ledger_db=self.ledger,
             members=self.members,
-            in_force=self.in_force,
+            in_force=self.rules_at_start(),
             inbox=Inbox(),
-            outside=Outside(self),
+            outside=self.outside(),
             wall_s=self.wall_s,
             monotonic_ms=self.now_ms,
             language="ru",
@@ -191,6 +191,17 @@ class SimTill:
         self.post, self.wants_sync, self.is_up = None, True, True
         self.asked.clear()
         self.later.clear()
+
+    def rules_at_start(self) -> InForce | None:
+        """What is in force when it is switched on."""
+        return self.in_force
+
+    def outside(self) -> Outside:
+        """Whom it asks."""
+        return Outside(self)
+
+    def fetch(self, channels: dict[str, int]) -> None:
+        """These channels have a newer version at the centre; the simulator's rules never change."""
 
     def stop(self) -> None:
         """Switch it off, or be switched off."""
@@ -289,6 +300,8 @@ class SimTill:
                         return
                     self.session = self.ledger.uplink().session
                     self.play(self.machine.step(machine.Applied(done.reply.result(0))))
+                case machine.Fetch(channels):
+                    self.fetch(channels)
                 case machine.NoteRetry(attempt):
                     self.handle(RetryNoted(attempt))
                 case machine.LinkUp():
@@ -357,7 +370,7 @@ class SimTill:
 
     def answer_the_lan(self, body: bytes) -> bytes | None:
         """As the hub's server does (agent/sync/hub.py); None where it turns the question away."""
-        door = Door(self.till_id, lambda: self.in_force.settings, self.key.sign)
+        door = Door(self.till_id, lambda: self.till.settings, self.key.sign)
         try:
             ask = HandoverAsked(door.admit(body, "sim", self.now_ms() / 1000))
         except Turned:
