@@ -365,6 +365,8 @@ def store_log(db: LedgerDb, till: str, reply: wire.LogReply) -> None:
         seq, head = db.head(reply.epoch, till)
         if reply.first_seq != seq + 1:
             return
+        if not reply.entries:  # a restored centre has forgotten them too: nobody has them any more
+            db.execute("UPDATE past_epoch SET log_to = ? WHERE epoch = ?", (seq, reply.epoch))
         for fields in reply.entries:
             seq += 1
             receipt = documents.get(seq)

@@ -313,6 +313,8 @@ class SyncMachine:
         self._more = False  # behind what is in flight
         self._adopt: Adoption | None = None  # the centre has begun another life
         self._restore: RestoreRequest | None = None
+        self._fetching = False  # a stretch of our own log is asked for
+        self._log_refused = False  # and was refused in this round
 
     def step(self, event: Event) -> list[Effect]:
         """What to do after `event`. An event that nobody waits for any more does nothing."""
@@ -324,6 +326,7 @@ class SyncMachine:
 
     def _load(self) -> LoadBatch:
         self._stage, self._request, self._reply, self._restore = _Stage.LOADING, None, None, None
+        self._fetching = False
         return LoadBatch(self._limit, self._adopt)
 
     def _send(self, event: BatchLoaded) -> list[Effect]:
@@ -334,7 +337,8 @@ class SyncMachine:
             signature = self._sign(wire.restore_signing_bytes(self._till, batch.restore))
             self._restore = msgspec.structs.replace(batch.restore, signature=signature)
             return [PostRestore(self._restore)]
-        if batch.missing_log is not None:
+        if batch.missing_log is not None and not self._log_refused:
+            self._fetching = True
             return [FetchLog(*batch.missing_log)]
         unsigned = SyncRequest(
             v=wire.WIRE_VERSION,
@@ -431,6 +435,10 @@ class SyncMachine:
         detail = event.refusal.detail if event.refusal else f"the centre answered {event.status}"
         sent = len(self._request.entries) if self._request else 0
         refusal = event.refusal
+        if self._fetching:
+            # It may be another life of the centre by now, or of its session: first a sync, then again.
+            self._log_refused = True
+            return [self._load()]
         if code == wire.TIMELINE and refusal is not None and self._adopt is None:
             self._adopt = Adoption(refusal.timeline, refusal.heard_in, refusal.down, refusal.epochs)
             return [self._load()]
@@ -453,6 +461,7 @@ class SyncMachine:
     def _rest(self, low_ms: int, high_ms: int, deaf_ms: int) -> Sleep:
         self._stage, self._request, self._reply = _Stage.IDLE, None, None
         self._restore = None
+        self._fetching = self._log_refused = False
         return Sleep(low_ms, high_ms, deaf_ms)
 
 

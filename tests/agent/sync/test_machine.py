@@ -338,6 +338,16 @@ def test_a_till_that_was_restored_asks_for_its_next_life_first() -> None:
     assert run(Applied(0), on=of) == [LinkUp(), LoadBatch(BATCH_ENTRIES)]
 
 
+def test_a_log_that_the_centre_does_not_show_now_keeps_no_sale_waiting() -> None:
+    """Its session may be of another life of the centre: first a sync, and the log in the next round."""
+    of = new_machine()
+    run(Woken(), BatchLoaded(replace(batch(), missing_log=(1, 3))), on=of)
+    assert run(refused(401, "SESSION"), on=of) == [LoadBatch(BATCH_ENTRIES)]
+    posted(BatchLoaded(replace(batch(), missing_log=(1, 3))), on=of)
+    run(Replied(reply(3)), Applied(0), on=of)
+    assert run(Woken(), BatchLoaded(replace(batch(0), missing_log=(1, 3))), on=of) == [FetchLog(1, 3)]
+
+
 def test_a_next_life_that_somebody_else_gives_is_not_begun() -> None:
     asked = RestoreRequest(1, "r1", 1, 2, b"h" * 32, b"")
     effects = run(
