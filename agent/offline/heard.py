@@ -58,6 +58,7 @@ def synced(db: LedgerDb, till: str, answer: Answer, now_s: int) -> int:
         new_life = answer.timeline != before.timeline
         acked, durable = answer.next_seq - 1, answer.durable_seq
         if new_life:  # the centre was restored: what it has is what it says, and no more
+            db.execute("UPDATE past_epoch SET acked_seq = 0, durable_after = ?", (acked + 1,))
             for epoch, next_seq in (answer.epochs or {}).items():
                 db.execute(
                     "UPDATE past_epoch SET acked_seq = ?, durable_after = ? WHERE epoch = ?",

@@ -154,7 +154,7 @@ def resume(life: TillLife) -> int:
 
 
 def begin(till: Till) -> None:
-    """The next life of a till: an empty log, and downlinks that go on where they are."""
+    """The next life of a till: an empty log, and downlinks that begin in this life of the centre."""
     now = Centre.objects.get().timeline
     DownMessage.objects.filter(till=till.id, gseq__lt=0).delete()
     for head in DownHead.objects.filter(till=till.id).exclude(timeline=now):
@@ -165,9 +165,12 @@ def begin(till: Till) -> None:
 
 
 def _begin(till: Till, epoch: int, spoke_in: int) -> None:
+    """`spoke_in` 0: it has yet to say to this restored centre what it was told before."""
     till.epoch = epoch
     till.closed_ms = None
     till.save()
+    heads = DownHead.objects.filter(till=till.id)
+    heard_in = max(heads.values_list("timeline", flat=True), default=spoke_in)
     genesis = ledger.genesis(till.id, till.epoch)
     TillCursor.objects.update_or_create(
         till=till,
@@ -181,10 +184,8 @@ def _begin(till: Till, epoch: int, spoke_in: int) -> None:
             "last_head": genesis,
             "timeline": spoke_in,
             "adopted_no": None,
-            "began_in": spoke_in,
-            "began_at": {
-                row.b: [row.gseq, bytes(row.h).hex()] for row in DownHead.objects.filter(till=till.id)
-            },
+            "began_in": heard_in,
+            "began_at": {row.b: [row.gseq, bytes(row.h).hex()] for row in heads.filter(timeline=heard_in)},
         },
     )
 
@@ -208,17 +209,25 @@ def restored(till: Till, request: wire.RestoreRequest) -> TillLife:
         till = Till.objects.select_for_update().get(id=till.id)
         if till.epoch != request.epoch:
             raise Refused(409, wire.EPOCH, f"epoch {request.epoch} has ended by another request just now")
+        spoken = TillCursor.objects.get(till=till).timeline == Centre.objects.get().timeline
         life = _end(till, trusted=True, restore_id=request.restore_id)
-        begin(till)
+        if spoken:
+            begin(till)
+        else:
+            _begin(till, till.epoch + 1, spoke_in=0)
         _place_anew(life)
     applier.try_again()
     return life
 
 
 def catch_up(till: Till, epoch: int) -> None:
-    """The till is in a later life than this restored centre remembers; it has yet to speak in it."""
-    _end(till, trusted=True)
-    _begin(till, epoch, spoke_in=0)
+    """The till is in a later life than this restored centre remembers; it has yet to speak in it.
+
+    The lives between, of which we remember nothing, have ended too: the till tells them from the beginning.
+    """
+    for later in range(till.epoch + 1, epoch + 1):
+        _end(till, trusted=True)
+        _begin(till, later, spoke_in=0)
     applier.try_again()
 
 

@@ -165,6 +165,9 @@ def restore(till: Till, request: wire.RestoreRequest) -> wire.RestoreReply:
     cursor = TillCursor.objects.get(till=till)
     done = TillLife.objects.filter(till=till, restore_id=request.restore_id).exists()
     if not done:
+        if request.epoch > till.epoch:
+            lives.catch_up(till, request.epoch)
+            cursor.refresh_from_db()
         if request.epoch != till.epoch:
             raise Refused(409, wire.EPOCH, f"the backup is of epoch {request.epoch}, not {till.epoch}")
         # A backup may also be newer than what the centre has: the rest of that life comes after (late).

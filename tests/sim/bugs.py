@@ -225,3 +225,23 @@ PURE: Mapping[str, Patch] = _pure()
 def whole() -> Mapping[str, Patch]:
     """Bugs that need the real programs (they are imported with a home of their own)."""
     return _whole()
+
+
+# The seed that found each bug quickest when it was planted.
+SEEDS: Mapping[str, int] = {
+    "parcels come back by the clock": 1,
+    "what is sent again is taken for new": 1,
+    "a clone's log is accepted": 1,
+    "a restored till spends what its backup held": 1,
+    "a restored centre grants before it has heard everybody": 2,
+    "a till does not tell a restored centre what it was granted": 4,
+    "a quote's promise is not written down": 1,
+    "a sale leaves the parcels it spent": 1,
+    "a receipt is lost beside its entry": 1,
+    "what stands on one disk is called durable": 1,
+    "a sale is voided twice": 4,
+    "a till's next life holds what its last one held": 1,
+    "a restored centre forgets what it had not delivered": 2,
+    "a next life begins where it is asked for the second time": 3,
+    "an entry is booked before the one that makes it fit": 4,
+}
