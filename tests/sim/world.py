@@ -317,7 +317,7 @@ class World:
         if not among:
             return None
         sale_id = self.chance.choice(among)
-        ask = VoidSale(sale_id, VoidBody("передумал"))
+        ask = VoidSale(sale_id, VoidBody(self.chance.choice(["передумал", "ошибка кассира"])))
         self._guard(till, lambda: till.handle(ask))
         if ask.reply.done() and ask.reply.exception() is None:
             till.open.pop(sale_id, None)
@@ -387,8 +387,7 @@ class World:
             self.happened["message_cut"] += 1
             body = body[: len(body) // 2]
         self._tell(message, status, body)
-        code = wire.unpack(wire.Refusal, body).code if status not in (200,) and body and fate > 0.95 else ""
-        return f"{message.till.name} {message.path} {status} {code}"
+        return f"{message.till.name} {message.path} {status}"
 
     def _tell(self, message: Message, status: int | None, body: bytes) -> None:
         if message.answered is not None and message.till.is_up:
