@@ -34,8 +34,7 @@ import msgspec
 from agent.offline import files
 from loyalty import ledger
 from loyalty.decoding import UNREADABLE
-from loyalty.document import DocumentError
-from loyalty.document import parse as parse_document
+from loyalty.document import DocumentError, priced_by
 from loyalty.ledger import Entry, LedgerError, LotTerms, Posting
 from loyalty.protocol.till import Held
 from loyalty.sale import Offer
@@ -782,12 +781,12 @@ class LedgerDb(Reader):
         if entry.kind != "SALE":
             return
         with suppress(DocumentError):  # of a newer agent: it knows what to keep for it
-            paper = parse_document(body)
+            rulebook_seq, catalog_version = priced_by(body)
             self._db.execute(
                 "INSERT INTO priced_by VALUES (?, ?, ?, ?) ON CONFLICT (rulebook_seq, catalog_version)"
                 " DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq"
                 " WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
-                (paper.rulebook_seq, paper.catalog_version, entry.epoch, entry.seq),
+                (rulebook_seq, catalog_version, entry.epoch, entry.seq),
             )
 
     def touch(self, account: int, now_s: int) -> None:
@@ -874,12 +873,13 @@ class LedgerDb(Reader):
 
     def _move_parcels(self, till: str, entry: Entry) -> None:
         """Apply what an entry of our own moves into and out of this till's parcels."""
-        here = ledger.parcel(till)
+        if entry.account is None:
+            return
+        here, owner = ledger.parcel(till), self.owner(entry.account)
         terms = {posting.lot: posting.terms for posting in entry.postings if posting.terms}
         for posting in entry.postings:
-            if posting.account != here or entry.account is None:
+            if posting.account != here:
                 continue
-            owner = self.owner(entry.account)
             if posting.points < 0:
                 self._take(entry, owner, posting.lot, -posting.points)
             else:
