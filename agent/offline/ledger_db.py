@@ -264,12 +264,21 @@ class Reader:
 
     def pending(self) -> tuple[int, int | None]:
         """How many entries the centre has not yet committed, and the oldest one's time (UTC seconds)."""
-        row = self._db.execute(
-            "SELECT count(*), min(at_s) FROM (SELECT epoch, acked_seq FROM uplink"
-            " UNION ALL SELECT epoch, acked_seq FROM past_epoch) life"
-            " JOIN entry ON entry.epoch = life.epoch AND entry.seq > life.acked_seq"
-        ).fetchone()
-        return (row[0], row[1])
+        lives = self._db.execute(
+            "SELECT epoch, acked_seq FROM uplink UNION ALL SELECT epoch, acked_seq FROM past_epoch"
+        ).fetchall()
+        count, oldest_s = 0, None
+        for epoch, acked_seq in lives:
+            first = self._db.execute(
+                "SELECT seq, at_s FROM entry WHERE epoch = ? AND seq > ? ORDER BY seq LIMIT 1",
+                (epoch, acked_seq),
+            ).fetchone()
+            if first is not None:
+                # A log has no gap, so its ends say how long it is: a week of sales is not read to be counted.
+                (last,) = self._db.execute("SELECT max(seq) FROM entry WHERE epoch = ?", (epoch,)).fetchone()
+                count += last - first[0] + 1
+                oldest_s = first[1] if oldest_s is None else min(oldest_s, first[1])
+        return count, oldest_s
 
     def batch(self, till: str, limit: int, has: Mapping[int, int] | None = None) -> Batch:
         """Entries after the acknowledged one with their documents, in one snapshot.
@@ -375,7 +384,8 @@ class Reader:
     def parcel_sum(self) -> tuple[int, int]:
         """All points this till holds (hundredths), and of how many accounts."""
         row = self._db.execute(
-            "SELECT coalesce(sum(points), 0), count(DISTINCT account) FROM parcel WHERE points > 0"
+            "SELECT coalesce(sum(points), 0), count(*) FROM"
+            " (SELECT sum(points) AS points FROM parcel WHERE points > 0 GROUP BY account)"
         ).fetchone()
         return (row[0], row[1])
 
