@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
@@ -21,16 +20,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.offline.ledger_db import Place
 from bench import week
+from bench.timing import Samples
 from loyalty import ledger, wire
-
-if TYPE_CHECKING:
-    from bench.week import Week
 
 Post = Callable[[str, bytes], bytes]
 
 
-def measure(rounds: int) -> tuple[list[int], list[int]]:
-    """Nanoseconds of `rounds` new batches of 500 sales, and of each sent again."""
+def measure(rounds: int) -> tuple[Samples, Samples]:
+    """Wall times of `rounds` new batches of 500 sales, and of each sent again."""
     with tempfile.TemporaryDirectory(prefix="kopilka-bench-") as home:
         environment = {**os.environ, "KOPILKA_HOME": home, "DJANGO_SETTINGS_MODULE": "central.settings"}
         done = subprocess.run(
@@ -41,7 +38,7 @@ def measure(rounds: int) -> tuple[list[int], list[int]]:
             check=True,
         )
     new, again = json.loads(done.stdout)
-    return new, again
+    return Samples(new), Samples(again)
 
 
 class _Teller:
@@ -57,7 +54,7 @@ class _Teller:
         self._who = wire.unpack(wire.EnrollReply, post("/v1/enroll", wire.pack(request)))
         self._session = self._who.session
         self._next_seq, self._head = 1, ledger.genesis(self._who.till, self._who.epoch)
-        self._week: Week = week.Week(week.in_force(), self._who.till, first_account)
+        self._week = week.Week(week.in_force(), self._who.till, first_account)
 
     def batch(self) -> bytes:
         """The next 500 sales, as they travel."""
@@ -97,3 +94,45 @@ class _Teller:
         assert reply.next_seq == self._next_seq
         self._session = reply.session
         return took
+
+
+def run(rounds: int) -> tuple[list[int], list[int]]:
+    """The same, in the process that Django was set up for: a centre, its members, one till."""
+    import django
+    from django.core.management import call_command
+    from django.test import Client
+
+    from central import settings
+
+    settings.HOME.make()
+    django.setup()
+    from central import clock
+    from central.fleet import enrolment
+    from central.fleet.models import Centre
+    from central.members import importing
+    from central.rules.models import Programme
+
+    def post(path: str, body: bytes) -> bytes:
+        answer = Client().generic("POST", path, body, content_type=wire.CONTENT_TYPE)
+        if answer.status_code != 200:
+            raise RuntimeError(f"the centre answered {answer.status_code}")
+        return answer.content
+
+    call_command("migrate", verbosity=0, interactive=False)
+    centre = Centre.objects.create(timeline=clock.now_s(), created_ms=clock.now_ms())
+    Programme.objects.create(number_templates=week.TEMPLATES)
+    enrolment.add_store(week.STORE, "Магазин", "Europe/Moscow", None)
+    importing.import_members(week.members(), week.STORE)
+    _, code = enrolment.new_code(week.STORE, None)
+    teller = _Teller(code, post, centre.next_account)
+    new: list[int] = []
+    again: list[int] = []
+    for _ in range(rounds + 1):
+        body = teller.batch()
+        new.append(teller.send(body))
+        again.append(teller.send(body))
+    return new[1:], again[1:]  # the first was not warm
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(int(sys.argv[1]))))

@@ -21,7 +21,7 @@ import msgspec
 from agent import pricing, replies
 from agent.offline import files
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import Hold, LedgerDb, Place, Written
+from agent.offline.ledger_db import Hold, LedgerDb, Parcel, Place, Written
 from agent.slip_data import slip_data
 from bench import week
 from bench.timing import Samples
@@ -65,7 +65,7 @@ def measure(count: int, directory: Path | None = None) -> Transactions:
                 _promise(ledger, plain, sold)
                 samples = found if number >= WARM_UP else Transactions()
                 _by_the_till(ledger, sold, programme, samples)
-                samples.plain.ns.append(_plainly(plain, _rows(ledger, sold)))
+                samples.plain.ns.append(_plainly(plain, written_by(ledger, sold)))
             _check(ledger, plain)
         finally:
             ledger.close()
@@ -81,8 +81,7 @@ def _receipt(baskets: week.Week, programme: InForce, number: int) -> Sold:
     """A paid sale of a customer of its own: two lots spent, one earned."""
     at_s = week.BEGINS_S + 30 * number
     lots = [
-        pricing.Parcel(lot, points, TERMS.active_from, TERMS.expires_at, TERMS.rule)
-        for lot, points in LOTS.items()
+        Parcel(lot, points, TERMS.active_from, TERMS.expires_at, TERMS.rule) for lot, points in LOTS.items()
     ]
     customer = pricing.Customer(Member(1_001 + number, tier="silver"), lots, sum(LOTS.values()), at_s)
     holder = Holder(number, "2000•••0015", "card", "plastic", False)
@@ -160,7 +159,7 @@ def _by_the_till(ledger: LedgerDb, sold: Sold, programme: InForce, samples: Tran
 Statement = tuple[str, tuple[Any, ...]]
 
 
-def _rows(ledger: LedgerDb, sold: Sold) -> list[Statement]:
+def written_by(ledger: LedgerDb, sold: Sold) -> list[Statement]:
     """Everything that the commit has written, as statements with their values ready."""
     sale_id, account = sold.offer.receipt.id, _account(sold)
     epoch, seq = ledger.execute("SELECT epoch, seq FROM document WHERE sale_id = ?", (sale_id,)).fetchone()

@@ -27,6 +27,7 @@ from agent.offline import engine
 from agent.offline.engine import InForce
 from agent.offline.ledger_db import Parcel, Place
 from loyalty import ledger
+from loyalty.check_digits import gtin_ok
 from loyalty.document import SoldLine, Tender, canonical
 from loyalty.ledger import Entry
 from loyalty.protocol import moves
@@ -132,6 +133,17 @@ def rulebook() -> Json:
         "effect": {"type": "earn_percent", "bp": 500, "ttl_days": 180},
     }
     return {"format": 1, "semantics": 1, "id": "bench", "seq": 1, "rules": [*percents, pay, earn]}
+
+
+def card(number: int) -> str:
+    """The n-th card of the house, as it is printed."""
+    body = f"2000000{number:05}"
+    return next(f"{body}{digit}" for digit in range(10) if gtin_ok(f"{body}{digit}"))
+
+
+def members() -> bytes:
+    """All of them, as a file to import: nobody has points yet."""
+    return "".join(f"{row}\n" for row in ["number", *map(card, range(MEMBERS))]).encode()
 
 
 def in_force() -> InForce:
