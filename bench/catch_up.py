@@ -107,8 +107,10 @@ def _sell_a_week(path: Path, receipts: int) -> None:
         assert identity is not None
         uplink = ledger.uplink()
         first = ledger.head(uplink.epoch, identity.till)[0] + 1
-        sales = week.Week(week.in_force(), identity.till, ACCOUNTS_FROM).sales(receipts, uplink.epoch, first)
-        for sold in sales:
+        # It ended today: what lay here for a month would be given back first.
+        begins_s = int(time.time()) - 8 * week.DAY_S
+        shop = week.Week(week.in_force(), identity.till, ACCOUNTS_FROM, begins_s)
+        for sold in shop.sales(receipts, uplink.epoch, first):
             ledger.append(
                 identity.till,
                 sold.entry,

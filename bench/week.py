@@ -42,7 +42,7 @@ CATEGORIES = 100
 MEMBERS = 8_000  # each with a card comes now and then, some days apart
 LINES_MEAN = 7
 BEGINS_S = 1_772_427_600  # 2026-03-02 08:00 in Moscow, a Monday
-DAY_OPEN_S = 14 * 3_600
+DAY_S, DAY_OPEN_S = 86_400, 14 * 3_600
 BETWEEN_SALES_S = 17  # 20,000 sales a week
 STORE, TILL = "S1", "T1"
 OPERATORS = ("Иванова", "Петрова", "Сидоров")
@@ -154,9 +154,14 @@ def in_force() -> InForce:
 
 
 class Week:
-    """Sale after sale, each with what its customer holds by then. `first_account` is the centre's first."""
+    """Sale after sale, each with what its customer holds by then.
 
-    def __init__(self, programme: InForce, till: str = TILL, first_account: int = 1_001) -> None:
+    `first_account` is the centre's first; the shop opens for the first time at `begins_s` (UTC).
+    """
+
+    def __init__(
+        self, programme: InForce, till: str = TILL, first_account: int = 1_001, begins_s: int = BEGINS_S
+    ) -> None:
         self._programme = programme
         self._till = till
         self._first_account = first_account
@@ -166,7 +171,7 @@ class Week:
         # The k-th most wanted goods are bought in proportion to 1 ÷ (k + 20).
         self._wanted = list(accumulate(1 / (rank + 20) for rank in range(len(self._skus))))
         self._lots: dict[int, dict[str, Parcel]] = {}
-        self._at_s = BEGINS_S
+        self._begins_s = self._at_s = begins_s
         self._count = 0
 
     def sales(self, count: int, epoch: int = 1, first_seq: int = 1) -> Iterator[Sold]:
@@ -180,8 +185,8 @@ class Week:
         rng = self._rng
         self._count += 1
         self._at_s += 1 + int(rng.expovariate(1 / (BETWEEN_SALES_S - 1)))
-        if self._at_s % 86_400 - BEGINS_S % 86_400 not in range(DAY_OPEN_S):
-            self._at_s += 86_400 - DAY_OPEN_S
+        if (self._at_s - self._begins_s) % DAY_S >= DAY_OPEN_S:
+            self._at_s += DAY_S - DAY_OPEN_S
         account = self._first_account + rng.randrange(MEMBERS) if rng.randrange(3) else None
         cart = Cart(
             lines=self.lines(),

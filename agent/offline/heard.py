@@ -25,7 +25,7 @@ from loyalty.texts import N_
 from loyalty.wire import DownItem, Echo
 
 UNREADABLE_KIND = "?"  # a message of the centre in a form of later days
-LOOKED_AT_ONCE = 500  # accounts, when the till tidies up
+LOOKED_AT_ONCE = 100  # accounts, when the till tidies up: quotes wait for no longer than 20 ms
 RULE_UNKNOWN = "unknown"  # that made a lot, where only a receipt is left of it
 
 

@@ -907,17 +907,18 @@ class LedgerDb(Reader):
 
     def put(self, owner: int, lot: str, points: int, terms: LotTerms | None, *, why: str) -> None:
         """More of a lot is here to be spent. Inside a transaction."""
+        if terms is not None:
+            self._db.execute(
+                "INSERT INTO parcel VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account, lot)"
+                " DO UPDATE SET points = points + excluded.points",
+                (owner, lot, points, terms.active_from, terms.expires_at, terms.rule),
+            )
+            return
         known = self._db.execute(
             "UPDATE parcel SET points = points + ? WHERE account = ? AND lot = ?", (points, owner, lot)
         ).rowcount
-        if known:
-            return
-        if terms is None:
+        if not known:
             raise LedgerFault(N_("entry {id} brings lot {lot} without its terms", id=why, lot=lot))
-        self._db.execute(
-            "INSERT INTO parcel VALUES (?, ?, ?, ?, ?, ?)",
-            (owner, lot, points, terms.active_from, terms.expires_at, terms.rule),
-        )
 
     def write_moving(
         self,
