@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate torture lint types imports setup bench-rules pictures clean
+.PHONY: help demo test simulate torture lint types imports setup bench bench-rules pictures clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ types: $(STAMP) ## mypy, strict
 
 imports: $(STAMP) ## who may import whom
 	@$(BIN)/lint-imports
+
+bench: $(STAMP) $(MO) ## time the ledger and its sync, in ratios (ARGS=--help)
+	@$(BIN)/python -m bench.ledger $(ARGS)
 
 # The peers come with the extra `bench`; nothing else needs them.
 PEERS_STAMP := $(VENV)/.peers

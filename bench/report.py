@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.figures import Bound, Figures, Load, PeerCell
 
 PAGE = Path(__file__).parents[1] / "docs" / "bench-rules.md"
+RUN = "bench-rules"
 PARTS = ("figures", "peers")
 """The parts of the page that a run writes, each between `<!-- bench-rules: PART -->` and its end mark."""
 HEADING = "The rule engine: receipts by number of rules and lines. What it means: docs/bench-rules.md"
@@ -30,7 +31,7 @@ def machine() -> str:
 
 def tables(figures: Figures) -> dict[str, str]:
     """Everything that was found, by part of the page; a run without peers has no such part."""
-    found = [_preface(figures), _receipts(figures), _bounds(figures.bounds)]
+    found = [_preface(figures), _receipts(figures), bounds_table(figures.bounds)]
     if figures.load is not None:
         found.insert(2, _load(figures.load))
     parts = {"figures": "\n\n".join(found)}
@@ -39,11 +40,11 @@ def tables(figures: Figures) -> dict[str, str]:
     return parts
 
 
-def replace_in_page(parts: Mapping[str, str], page: Path = PAGE) -> None:
-    """Put each part between its marks; parts that the run does not have stay as they are."""
+def replace_in_page(parts: Mapping[str, str], page: Path = PAGE, run: str = RUN) -> None:
+    """Put each part between the marks of `run`; parts that the run does not have stay as they are."""
     text = page.read_text(encoding="utf-8")
     for part, table in parts.items():
-        begin, end = marks(part)
+        begin, end = marks(part, run)
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
@@ -52,9 +53,9 @@ def replace_in_page(parts: Mapping[str, str], page: Path = PAGE) -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def marks(part: str) -> tuple[str, str]:
+def marks(part: str, run: str = RUN) -> tuple[str, str]:
     """What stands before and after a part of the page."""
-    return f"<!-- bench-rules: {part} -->", f"<!-- bench-rules: end of {part} -->"
+    return f"<!-- {run}: {part} -->", f"<!-- {run}: end of {part} -->"
 
 
 def _preface(figures: Figures) -> str:
@@ -90,12 +91,12 @@ def _receipts(figures: Figures) -> str:
         "plain loop µs",
         "loop ÷ engine",
     ]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _load(load: Load) -> str:
     heads = ["loading", "JSON s", "read s", "compile s", "together s", "kept MB", "kept MB, warm"]
-    return _table(
+    return table(
         heads,
         [
             [
@@ -111,7 +112,8 @@ def _load(load: Load) -> str:
     )
 
 
-def _bounds(bounds: Sequence[Bound]) -> str:
+def bounds_table(bounds: Sequence[Bound]) -> str:
+    """Each bound with its figure and verdict."""
     rows = [
         [
             "ok" if bound.ok else "MISSED",
@@ -122,7 +124,7 @@ def _bounds(bounds: Sequence[Bound]) -> str:
         ]
         for bound in bounds
     ]
-    return _table(["", "what", "figure", "must be", "aim"], rows)
+    return table(["", "what", "figure", "must be", "aim"], rows)
 
 
 def _peers(figures: Figures) -> str:
@@ -140,11 +142,11 @@ def _peers(figures: Figures) -> str:
     if rows:
         sizes = dict.fromkeys(cell.lines for cell in figures.peers)
         heads = ["engine", "rules", *(f"{lines} lines" for lines in sizes), "lines alike"]
-        parts.append(_table(heads, rows))
+        parts.append(table(heads, rows))
     return "\n\n".join(parts + figures.peers_skipped)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns also stand under each other; columns of numbers to the right."""
     numeric = [all(_NUMBER.fullmatch(row[i]) for row in rows) for i in range(len(heads))]
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]

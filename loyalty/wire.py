@@ -1,10 +1,10 @@
 """Messages between till and office, and their bytes (ledger-sync.md §7).
 
-A message is a MessagePack array in field order, compressed with zstd. Version
-first. A reader takes what it knows by position and leaves the rest alone, so a
-newer program may append fields; where a message carries what must outlive it
-(entries, downlink bodies, documents, manifests) it carries the very bytes, and
-nothing of them is lost.
+A message is a MessagePack array in field order, compressed with zstd, version first; a stretch of a log
+(SyncRequest, LogReply) travels as columns (`_columnar`). A reader takes what it knows by position and
+leaves the rest alone, so a newer program may append fields; where a message carries what must outlive
+it (entries, downlink bodies, documents, manifests) it carries the very bytes, or what they are made of
+again to the last one, and nothing of them is lost.
 
 Nothing here signs or verifies: `*_signing_bytes` say WHAT is signed, each with a
 prefix of its own so that a signature can never be used for another purpose.
@@ -20,7 +20,7 @@ import msgspec
 import zstandard
 from msgspec import Meta
 
-from loyalty import ledger
+from loyalty import columns, document, ledger
 from loyalty.decoding import UNREADABLE
 
 WIRE_VERSION = 1
@@ -431,7 +431,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 def pack(message: msgspec.Struct) -> bytes:
     """The bytes of a message as they travel."""
-    return zstandard.ZstdCompressor(level=3).compress(_encode(message))
+    parts = _columnar(message) if isinstance(message, SyncRequest | LogReply) else None
+    if parts is None:
+        return zstandard.ZstdCompressor(level=PLAIN_LEVEL).compress(_encode(message))
+    return _compress(parts)
 
 
 def unpack(kind: type[T], body: bytes, max_bytes: int = MESSAGE_MAX_BYTES) -> T:
@@ -444,6 +447,98 @@ def unpack(kind: type[T], body: bytes, max_bytes: int = MESSAGE_MAX_BYTES) -> T:
                 f"a message of more than {max_bytes} bytes, or one that does not say its size"
             )
         raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=max_bytes)
+        if kind in (SyncRequest, LogReply) and raw[:1] == _PARTS:
+            return _of_parts(kind, _decode_parts(raw))
         return msgspec.msgpack.decode(raw, type=kind)
-    except (zstandard.ZstdError, *UNREADABLE) as error:
+    except (zstandard.ZstdError, columns.ColumnsError, *UNREADABLE) as error:
         raise WireError(f"not a whole {kind.__name__}: {error}") from error
+
+
+# ------------------------------------------------------------------ a stretch of a log
+# Entries and receipts are most of what ever travels. They go as columns (loyalty/columns.py): an array
+# of the message without them and, one by one, the columns of the rows: an entry's fields, its receipt.
+
+PLAIN_LEVEL = 3
+COLUMNS_LEVEL = 15
+COLUMNS_MAX = 1_000  # a sale has sixty
+CELLS_MAX = 2_000_000  # more than a batch of the largest receipts; joining as many takes a second
+_BLOCK_BYTES = 256  # a column from this size on is compressed with a statistic of its own
+_PARTS = b"\xdd"  # array of 32-bit length: msgspec writes the messages themselves in a shorter form
+_decode_parts = msgspec.msgpack.Decoder(
+    Annotated[list[msgspec.Raw], Meta(min_length=2, max_length=COLUMNS_MAX + 1)]
+).decode
+_decode_cells = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+def _columnar(message: SyncRequest | LogReply) -> list[bytes] | None:
+    """The parts of a message as columns; None: it travels as it is.
+
+    That is one without entries, one whose receipts are not each of one of its entries, and one with
+    more places or more in them than any till writes.
+    """
+    papers = dict(message.receipts)
+    last = message.first_seq + len(message.entries)
+    if not message.entries or len(papers) < len(message.receipts):
+        return None
+    if any(not message.first_seq <= seq < last for seq in papers):
+        return None
+    cells = columns.split(
+        [*fields, _opened(papers.get(seq))] for seq, fields in enumerate(message.entries, message.first_seq)
+    )
+    if len(cells) > COLUMNS_MAX or sum(map(len, cells)) > CELLS_MAX:
+        return None
+    rest = msgspec.structs.replace(message, entries=(), receipts=())
+    length = (len(cells) + 1).to_bytes(4, "big")
+    return [_PARTS + length + _encode(rest), *map(_encode, cells)]
+
+
+def _of_parts(kind: type[T], parts: list[msgspec.Raw]) -> T:
+    message = msgspec.msgpack.decode(parts[0], type=kind)
+    assert isinstance(message, SyncRequest | LogReply)
+    entries: list[list[Any]] = []
+    receipts: list[tuple[int, bytes]] = []
+    cells = [_decode_cells(part) for part in parts[1:]]
+    if sum(map(len, cells)) > CELLS_MAX:
+        raise columns.ColumnsError(f"more than {CELLS_MAX} cells")
+    rows = columns.join(cells)
+    for seq, row in enumerate(rows, message.first_seq):
+        if not isinstance(row, list) or not row:
+            raise columns.ColumnsError("a row is an entry and its receipt")
+        entries.append(row[:-1])
+        paper = _closed(row[-1])
+        receipts += [(seq, paper)] if paper is not None else []
+    return msgspec.structs.replace(message, entries=tuple(entries), receipts=tuple(receipts))
+
+
+def _opened(paper: bytes | None) -> Any:
+    """A receipt's fields, where its very bytes can be made of them again; else its bytes."""
+    if paper is None or paper[:1] != document.VERSION:
+        return paper
+    try:
+        fields = msgspec.msgpack.decode(paper[1:])
+    except UNREADABLE:
+        return paper
+    return fields if isinstance(fields, list) and _closed(fields) == paper else paper
+
+
+def _closed(fields: Any) -> bytes | None:
+    """The bytes of a receipt again. Raises ColumnsError."""
+    if fields is None or isinstance(fields, bytes):
+        return fields
+    if not isinstance(fields, list):
+        raise columns.ColumnsError("a receipt is fields or bytes")
+    try:
+        return document.VERSION + _encode(fields)
+    except (RecursionError, OverflowError, TypeError) as error:
+        raise columns.ColumnsError(f"not a receipt: {error}") from error
+
+
+def _compress(parts: Sequence[bytes]) -> bytes:
+    """One frame that says its size; each large part has a block of its own."""
+    frame = zstandard.ZstdCompressor(level=COLUMNS_LEVEL).compressobj(size=sum(map(len, parts)))
+    found: list[bytes] = []
+    for part in parts:
+        found.append(frame.compress(part))
+        if len(part) >= _BLOCK_BYTES:
+            found.append(frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+    return b"".join([*found, frame.flush()])

@@ -106,6 +106,12 @@ class Office:
                 return
         raise StageError(f"the centre did not start:\n{self.said()[-2000:]}")
 
+    @property
+    def pid(self) -> int:
+        """The process that listens."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL: as if the power had failed."""
         assert self._process is not None

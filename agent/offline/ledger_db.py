@@ -34,8 +34,7 @@ import msgspec
 from agent.offline import files
 from loyalty import ledger
 from loyalty.decoding import UNREADABLE
-from loyalty.document import DocumentError
-from loyalty.document import parse as parse_document
+from loyalty.document import DocumentError, priced_by
 from loyalty.ledger import Entry, LedgerError, LotTerms, Posting
 from loyalty.protocol.till import Held
 from loyalty.sale import Offer
@@ -265,12 +264,21 @@ class Reader:
 
     def pending(self) -> tuple[int, int | None]:
         """How many entries the centre has not yet committed, and the oldest one's time (UTC seconds)."""
-        row = self._db.execute(
-            "SELECT count(*), min(at_s) FROM (SELECT epoch, acked_seq FROM uplink"
-            " UNION ALL SELECT epoch, acked_seq FROM past_epoch) life"
-            " JOIN entry ON entry.epoch = life.epoch AND entry.seq > life.acked_seq"
-        ).fetchone()
-        return (row[0], row[1])
+        lives = self._db.execute(
+            "SELECT epoch, acked_seq FROM uplink UNION ALL SELECT epoch, acked_seq FROM past_epoch"
+        ).fetchall()
+        count, oldest_s = 0, None
+        for epoch, acked_seq in lives:
+            first = self._db.execute(
+                "SELECT seq, at_s FROM entry WHERE epoch = ? AND seq > ? ORDER BY seq LIMIT 1",
+                (epoch, acked_seq),
+            ).fetchone()
+            if first is not None:
+                # A log has no gap, so its ends say how long it is: a week of sales is not read to be counted.
+                (last,) = self._db.execute("SELECT max(seq) FROM entry WHERE epoch = ?", (epoch,)).fetchone()
+                count += last - first[0] + 1
+                oldest_s = first[1] if oldest_s is None else min(oldest_s, first[1])
+        return count, oldest_s
 
     def batch(self, till: str, limit: int, has: Mapping[int, int] | None = None) -> Batch:
         """Entries after the acknowledged one with their documents, in one snapshot.
@@ -376,7 +384,8 @@ class Reader:
     def parcel_sum(self) -> tuple[int, int]:
         """All points this till holds (hundredths), and of how many accounts."""
         row = self._db.execute(
-            "SELECT coalesce(sum(points), 0), count(DISTINCT account) FROM parcel WHERE points > 0"
+            "SELECT coalesce(sum(points), 0), count(*) FROM"
+            " (SELECT sum(points) AS points FROM parcel WHERE points > 0 GROUP BY account)"
         ).fetchone()
         return (row[0], row[1])
 
@@ -782,12 +791,12 @@ class LedgerDb(Reader):
         if entry.kind != "SALE":
             return
         with suppress(DocumentError):  # of a newer agent: it knows what to keep for it
-            paper = parse_document(body)
+            rulebook_seq, catalog_version = priced_by(body)
             self._db.execute(
                 "INSERT INTO priced_by VALUES (?, ?, ?, ?) ON CONFLICT (rulebook_seq, catalog_version)"
                 " DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq"
                 " WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
-                (paper.rulebook_seq, paper.catalog_version, entry.epoch, entry.seq),
+                (rulebook_seq, catalog_version, entry.epoch, entry.seq),
             )
 
     def touch(self, account: int, now_s: int) -> None:
@@ -874,12 +883,13 @@ class LedgerDb(Reader):
 
     def _move_parcels(self, till: str, entry: Entry) -> None:
         """Apply what an entry of our own moves into and out of this till's parcels."""
-        here = ledger.parcel(till)
+        if entry.account is None:
+            return
+        here, owner = ledger.parcel(till), self.owner(entry.account)
         terms = {posting.lot: posting.terms for posting in entry.postings if posting.terms}
         for posting in entry.postings:
-            if posting.account != here or entry.account is None:
+            if posting.account != here:
                 continue
-            owner = self.owner(entry.account)
             if posting.points < 0:
                 self._take(entry, owner, posting.lot, -posting.points)
             else:
@@ -897,17 +907,18 @@ class LedgerDb(Reader):
 
     def put(self, owner: int, lot: str, points: int, terms: LotTerms | None, *, why: str) -> None:
         """More of a lot is here to be spent. Inside a transaction."""
+        if terms is not None:
+            self._db.execute(
+                "INSERT INTO parcel VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account, lot)"
+                " DO UPDATE SET points = points + excluded.points",
+                (owner, lot, points, terms.active_from, terms.expires_at, terms.rule),
+            )
+            return
         known = self._db.execute(
             "UPDATE parcel SET points = points + ? WHERE account = ? AND lot = ?", (points, owner, lot)
         ).rowcount
-        if known:
-            return
-        if terms is None:
+        if not known:
             raise LedgerFault(N_("entry {id} brings lot {lot} without its terms", id=why, lot=lot))
-        self._db.execute(
-            "INSERT INTO parcel VALUES (?, ?, ?, ?, ?, ?)",
-            (owner, lot, points, terms.active_from, terms.expires_at, terms.rule),
-        )
 
     def write_moving(
         self,

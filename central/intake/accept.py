@@ -51,6 +51,7 @@ class Accepted:
     new_entries: int
     buckets: frozenset[int]
     late: bool = False  # of a life that has ended: there is nothing to send down
+    again: bool = False  # it was said before, and its answer was lost
 
 
 class TimelineChanged(Refused):
@@ -128,6 +129,7 @@ def _accept(till: Till, request: wire.SyncRequest) -> Accepted:
         session=_session(till, row.session_no, now),
         new_entries=len(verdict.new),
         buckets=new | adopted.buckets,
+        again=not verdict.rotate and not verdict.new,
     )
 
 

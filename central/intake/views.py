@@ -91,7 +91,8 @@ def sync(request: HttpRequest, till: str) -> HttpResponse:
     accepted = accept.accept(the_till, message)
     applier.apply_waiting(accepted.buckets)
     timeline.lift_fence()
-    grants.place_due(the_till.store)
+    if not accepted.again:  # the work was done when it was said first; what is left of it can wait
+        grants.place_due(the_till.store)
     store_settings.keep_fresh(the_till.store)
     heard = {} if message.adopting else message.down
     down = () if accepted.late else grants.down_after(the_till.id, heard, turn=clock.now_s())

@@ -6,8 +6,7 @@ rows are read for it, and its answer is written, bucket by bucket.
 Twice is once: an entry leaves the inbox (`applied`) in the transaction that puts it into the ledger,
 and the ledger's key is the belt to those braces.
 
-Known ugliness: one transaction opens up to BUCKETS_PER_TRANSACTION buckets. On one SQLite file a
-transaction each would cost a sync of the disk each; a sharded centre sets it to 1.
+Known ugliness: one transaction opens many buckets (books.py, BUCKETS_PER_TRANSACTION).
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ from loyalty.ledger import Entry, LedgerError
 from loyalty.protocol import centre as law
 from loyalty.protocol.centre import Facts, Key, Row
 
-BUCKETS_PER_TRANSACTION = 32
 ENTRIES_PER_BUCKET = 500
 """So many entries of one bucket are applied in one transaction; the rest in the next."""
 
@@ -46,8 +44,8 @@ def apply_waiting(buckets: Iterable[int] | None = None) -> int:
     """Apply what is in the inbox: of these buckets, or of all. How many entries were looked at."""
     todo = sorted(set(buckets) if buckets is not None else _buckets_to_apply())
     done = 0
-    for start in range(0, len(todo), BUCKETS_PER_TRANSACTION):
-        group = todo[start : start + BUCKETS_PER_TRANSACTION]
+    for start in range(0, len(todo), shelf.BUCKETS_PER_TRANSACTION):
+        group = todo[start : start + shelf.BUCKETS_PER_TRANSACTION]
         while group:
             with transaction.atomic():
                 centre = Centre.objects.get()

@@ -27,6 +27,9 @@ from loyalty import ledger, wire
 from loyalty.ledger import LotTerms
 from loyalty.protocol.books import TOTALS, AccountBooks, Books
 
+BUCKETS_PER_TRANSACTION = 32
+"""On one SQLite file a transaction each would cost a sync of the disk each; a sharded centre sets it to 1."""
+
 
 def open_bucket(b: int, timeline: int) -> Books:
     """Lock a bucket and open its books. Call it inside a transaction, buckets in ascending order."""

@@ -7,6 +7,7 @@ nothing is set aside that the till will not be told of.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime
 from itertools import groupby
 from zoneinfo import ZoneInfo
@@ -45,12 +46,12 @@ def place_due(store: Store) -> int:
         .order_by("b", "account")
         .values_list("b", "account")[:ACCOUNTS_PER_SYNC]
     )
-    looked_at = 0
-    for b, keys in groupby(due, key=lambda key: key[0]):
-        numbers = [account for _, account in keys]
-        _place(store, b, numbers)
-        looked_at += len(numbers)
-    return looked_at
+    buckets = [(b, [account for _, account in keys]) for b, keys in groupby(due, key=lambda key: key[0])]
+    for start in range(0, len(buckets), shelf.BUCKETS_PER_TRANSACTION):
+        with transaction.atomic():
+            for b, numbers in buckets[start : start + shelf.BUCKETS_PER_TRANSACTION]:
+                _place(store, b, numbers)
+    return sum(len(numbers) for _, numbers in buckets)
 
 
 def place_account(store: Store, account: int) -> None:
@@ -60,13 +61,14 @@ def place_account(store: Store, account: int) -> None:
     due = Account.objects.filter(b=b, account=account, home_store=store.id, due_s__lte=clock.now_s())
     if store.hub is None or not due.exists() or Centre.objects.get().fenced:
         return
-    if _place(store, b, [account]):
+    with transaction.atomic():
+        granted = _place(store, b, [account])
+    if granted:
         polls.wake(store.hub)  # the till that asks may be another one of the shop
 
 
-@transaction.atomic
 def _place(store: Store, b: int, numbers: list[int]) -> bool:
-    """Place what is due. Was anything granted?"""
+    """Place what is due. Inside a transaction. Was anything granted?"""
     zone, now = ZoneInfo(store.timezone), shop_now(store)
     with shelf.opened(b) as books:
         hub = Store.objects.values_list("hub", flat=True).get(id=store.id)  # as it is under the lock
@@ -76,12 +78,14 @@ def _place(store: Store, b: int, numbers: list[int]) -> bool:
         Account.objects.filter(b=b, account__in=claimed).update(due_s=clock.now_s() + CLAIM_WAITS_S)
         numbers = [account for account in numbers if account not in claimed]
         books.open(numbers)
+        looks: dict[str | None, list[int]] = defaultdict(list)
         for account in numbers:
-            next_look = law.place(books, account, hub, now)
+            looks[law.place(books, account, hub, now)].append(account)
+        for next_look, looked_at in looks.items():
             due_s = None
             if next_look is not None:
                 due_s = int(datetime.strptime(next_look, _SHOP_TIME).replace(tzinfo=zone).timestamp())
-            Account.objects.filter(b=b, account=account).update(due_s=due_s)
+            Account.objects.filter(b=b, account__in=looked_at).update(due_s=due_s)
     return bool(books.down)
 
 

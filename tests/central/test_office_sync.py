@@ -67,6 +67,17 @@ def test_the_same_batch_a_hundred_times_is_one_sale(till: PretendTill, anna: int
     assert balance(anna) == 150_00
 
 
+def test_a_batch_that_is_said_again_begins_no_work(till: PretendTill, anna: int) -> None:
+    till.sell(anna, earn=150_00, spendable_here=False)
+    till.post(till.batch())  # the answer is lost
+    Account.objects.filter(account=anna).update(due_s=0)  # meanwhile something is to be looked at
+    after_one = everything()
+    till.sync()  # the same batch
+    assert everything() == after_one
+    till.sync()
+    assert Account.objects.get(account=anna).due_s is None
+
+
 def test_a_till_that_missed_an_answer_sends_it_again_with_what_happened_since(
     till: PretendTill, anna: int
 ) -> None:
