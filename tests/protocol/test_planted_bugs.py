@@ -10,7 +10,7 @@ from tests.protocol.test_any_order import Chain
 from tests.sim.bugs import PURE
 
 HUNT = settings(
-    max_examples=400,
+    max_examples=1_500,  # a bug is found in a few dozen of them, mostly
     stateful_step_count=60,
     deadline=None,
     database=None,

@@ -35,6 +35,9 @@ import django  # noqa: E402
 
 from central import settings as central_settings  # noqa: E402
 
+# Accounts of new cards are made of the chain key: it must be the same for a story to be told again.
+(HOME / "keys").mkdir(mode=0o700)
+(HOME / "keys" / "chain.key").write_text("5a" * 32)
 central_settings.HOME.make()
 central_settings.SECRET_KEY = central_settings.HOME.secret_key_file.read_text()
 django.setup()
