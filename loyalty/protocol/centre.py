@@ -230,8 +230,9 @@ def _cover(books: Books, mine: AccountBooks, entry: Entry) -> None:
         for (lot, who), points in sorted(missing.items())
         for posting in moves.move(ledger.DEBT, _account(who), {lot: points})
     )
-    if entry.kind in TAKING_BACK and all(who == ledger.FREE for _, who in missing):
-        # Points of a sale that is taken back were placed in a shop meanwhile: every day's business.
+    undone_sale = entry.kind in TAKING_BACK and all(who == ledger.FREE for _, who in missing)
+    if undone_sale or FLAG_REVERSED in entry.flags:
+        # Points of a sale that is taken back were placed in a shop meanwhile, or spent since.
         books.write("ADJUST", mine.account, postings, ref=entry.id, flags=(FLAG_TAKEN_BACK,))
         return
     books.write("ADJUST", mine.account, postings, ref=entry.id, flags=(FLAG_OVERSPENT,))
