@@ -84,6 +84,22 @@ def test_reversed_it_is_seen_and_without_effect(office: Office) -> None:
     }
 
 
+def test_a_reversal_owes_again_what_its_points_had_paid(office: Office) -> None:
+    """Its points paid a debt the moment they came; undone, the debt is there again, and no more."""
+    till, anna = a_shop(office)
+    other = office.till()
+    earned = other.sell(anna, earn=1_00)
+    other.sell(anna, spend=[Spent(ledger.lot_id(other.id, 1, earned.seq, 0), 120_00)])
+    other.sync()
+    owed, odd = balance(anna), Incident.objects.filter(code="OVERSPENT").count()
+    lives.close(till.id)
+    till.sell(anna, earn=5_00, spendable_here=False)
+    till.sync()
+    lives.reverse_late(TillLife.objects.get())
+    assert balance(anna) == owed < 0
+    assert Incident.objects.filter(code="OVERSPENT").count() == odd
+
+
 def test_a_reversal_that_fails_halfway_has_decided_nothing(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
