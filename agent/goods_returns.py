@@ -2,9 +2,9 @@
 
     POST ──► whose sale? ──► check ──► its rules of then ──► price again ──► write ──► answer, slip
              │ own ledger                │ in force still
-             │ hub of the store          │ compiled before
-             │ centre (≤ 1 s)            │ from snapshot.db, on a thread of its own
-             └ nowhere: pending          └ not here: pending
+             │ centre (≤ 1 s)            │ compiled before
+             └ nowhere: pending          │ from snapshot.db, on a thread of its own
+                                         └ not here: pending
 
 **Pending.** Goods on the counter are a fact. Where their receipt cannot be had, or cannot be priced as
 it was, the return is written down with what came back and of which receipt; the slip says that the
@@ -15,7 +15,8 @@ deadline; the word comes back as an event. The price is computed at the end, fro
 then, so two returns of one sale cannot give the same points.
 
 **Whose receipts.** A sale of this till is named by its id or its entry. One of another till is named by
-the last line of its slip, all of it: the six digits show that somebody holds the slip.
+the last line of its slip, all of it: the six digits show that somebody holds the slip. The store's hub
+(§5.12 names it before the centre) is not asked for receipts yet; its place is `LookupThread._find`.
 """
 
 from __future__ import annotations

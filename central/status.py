@@ -11,7 +11,7 @@ from django.db.models import Count, Min
 from central import clock
 from central.console import incidents
 from central.console.incidents import IncidentLine
-from central.fleet import timeline
+from central.fleet import lives, timeline
 from central.fleet.models import Centre, Till
 from central.intake.models import InboxEntry, Incident
 from loyalty.texts import N_, Text
@@ -110,7 +110,7 @@ def texts(status: Status) -> list[Text]:
             till=late.till,
             epoch=late.epoch,
             count=late.entries,
-            days=14,
+            days=lives.QUARANTINE_MS // (clock.DAY_S * 1000),
         )
         for late in status.quarantine
     ]

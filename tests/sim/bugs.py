@@ -1,7 +1,7 @@
 """How good are the testers? Bugs are planted, one at a time, and each must be caught.
 
 Every one of them is a mistake that somebody has made in such a system, or that we made in this one
-(the last of each group). A tester that lets one pass is as broken as the program would be.
+and the simulator found (the last). A tester that lets one pass is as broken as the program would be.
 """
 
 from __future__ import annotations
