@@ -28,6 +28,7 @@ from loyalty.settings import SettingsError
 log = logging.getLogger(__name__)
 
 NOT_FETCHED = "not_fetched"
+IN_ORDER = (judge.SETTINGS, judge.CATALOG, judge.RULEBOOK)  # each is tried on beside those before it
 
 
 class Shelf(Protocol):
@@ -41,6 +42,11 @@ class Shelf(Protocol):
 
     def point(self, channel: str, version: int) -> None:
         """It is in force now."""
+
+
+def _place(channel: str) -> int:
+    kind = channel.partition(".")[0]
+    return IN_ORDER.index(kind) if kind in IN_ORDER else len(IN_ORDER)
 
 
 class Channels:
@@ -65,8 +71,12 @@ class Channels:
         self._said: dict[str, str] = {}  # channel -> the trouble that was logged
 
     def fetch(self, centre: Centre, channels: dict[str, int], session: str) -> None:
-        """Bring every channel of `channels` up to date, settings first: they say what the others are."""
-        for channel in sorted(channels, key=lambda name: not name.startswith(judge.SETTINGS)):
+        """Bring every channel of `channels` up to date.
+
+        Settings first: they say what the others are. Goods before rules: a rulebook's own tests name goods,
+        and a new till has none yet.
+        """
+        for channel in sorted(channels, key=_place):
             try:
                 self._bring(centre, channel, session)
             except ManifestError as error:

@@ -217,6 +217,23 @@ def test_settings_come_first(till: Till, centre: PretendCentre) -> None:
     assert sorted(centre.asked) == sorted(FILE_OF)
 
 
+def test_a_new_till_tries_its_rules_with_the_goods_that_came_with_them(
+    tmp_path: Path, centre: PretendCentre
+) -> None:
+    """The rules' own test buys milk of the dairy; the centre names the rules before the goods."""
+    percent = {"type": "percent", "bp": 1000}
+    dairy = {"id": "dairy", "stage": "line", "items": {"category": ["milk"]}, "effect": percent}
+    milk = {"id": "1", "sku": "milk-1", "price": 8990, "quantity": 1000}
+    receipt = {"id": "R1", "till": "T1", "store": "S1", "at": "2026-02-13T12:00:00+03:00", "lines": [milk]}
+    own_test = {"title": "dairy is cheaper", "receipt": receipt, "expect": {"pay": 8091}}
+    centre.publish(RULES, rules(8, rules=[dairy], tests=[own_test]), 6)
+    till = Till(tmp_path, centre)
+    channels = dict(sorted(centre.newest().items(), reverse=True))
+    till.channels.fetch(cast("Centre", centre), channels, "s1")
+    assert (till.sells_by(), till.alarms) == (8, {})
+    till.close()
+
+
 def test_new_rules_come_into_force(till: Till, centre: PretendCentre) -> None:
     centre.publish(RULES, rules(8), 6)
     till.sync()
