@@ -144,14 +144,14 @@ def log_of(request: HttpRequest, till: str) -> HttpResponse:
 
 @machine("POST")
 def lookup(request: HttpRequest, till: str) -> HttpResponse:
-    """Whose card is this? Points that are due at the till's store are placed on the way."""
+    """Whose card is this? Points that are due at the till's shop are placed, at once or soon."""
     the_till = _own(request, till)
     message = _message(request, wire.LookupRequest, SMALL_MESSAGE_BYTES)
     if not 0 <= message.card_key < CARD_KEY_MAX:
         raise Refused(400, "BAD_MESSAGE", "a card key has 63 bits")
     account = directory.by_card_key(message.card_key)
     if account is not None:
-        grants.place_account(the_till.store, account.account)
+        grants.place_account(the_till, account.account)
     with transaction.atomic():
         account = directory.by_card_key(message.card_key)  # it may have got its home just now
         member = directory.member(account, the_till) if account else None

@@ -32,7 +32,7 @@ from loyalty.protocol.intake import Refused
 
 ACCOUNTS_PER_SYNC = 200
 DOWN_PER_REPLY = 500
-CLAIM_WAITS_S = 3  # what a claim has asked back from other shops is kept for it so long
+CLAIM_WAITS_S = 3  # so long is nothing placed that a till at a counter may be about to ask for
 CLAIM_LIFE_MS = 30 * clock.DAY_S * 1000
 _SHOP_TIME = "%Y-%m-%dT%H:%M:%S"
 
@@ -54,17 +54,22 @@ def place_due(store: Store) -> int:
     return sum(len(numbers) for _, numbers in buckets)
 
 
-def place_account(store: Store, account: int) -> None:
-    """A till of `store` asks for `account`: give it a home if it has none, and place what is due there."""
-    b = ledger.bucket(account)
+def place_account(till: Till, account: int) -> None:
+    """`till` asks for `account`: give it a home if it has none, and place what is due at that shop.
+
+    Where the till is not its shop's hub, placement waits for a claim: the customer stands at this till,
+    and points that had just set out for the hub would be neither free nor there yet.
+    """
+    b, store, now_s = ledger.bucket(account), till.store, clock.now_s()
     Account.objects.filter(b=b, account=account, home_store=None).update(home_store=store.id)
-    due = Account.objects.filter(b=b, account=account, home_store=store.id, due_s__lte=clock.now_s())
-    if store.hub is None or not due.exists() or Centre.objects.get().fenced:
-        return
-    with transaction.atomic():
-        granted = _place(store, b, [account])
-    if granted:
-        polls.wake(store.hub)  # the till that asks may be another one of the shop
+    due = Account.objects.filter(b=b, account=account, home_store=store.id, due_s__lte=now_s)
+    if till.id != store.hub:
+        due.update(due_s=now_s + CLAIM_WAITS_S)
+    elif due.exists() and not Centre.objects.get().fenced:
+        with transaction.atomic():
+            granted = _place(store, b, [account])
+        if granted:
+            polls.wake(till.id)  # here before the cashier has scanned the goods
 
 
 def _place(store: Store, b: int, numbers: list[int]) -> bool:

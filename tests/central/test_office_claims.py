@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 from django.db import connections
-from office import ANNA, Office
+from office import ANNA, Office, card_key
 from pretend_till import PretendTill
 
 from central.asgi import application
@@ -60,6 +60,19 @@ def test_what_is_free_is_granted_at_once_and_nobody_is_asked_who_does_not_listen
     reply = claim(away, anna, 50_00)
     assert (reply.granted, reply.asking) == (15_00, False)
     assert at_home.sync().down == ()
+
+
+def test_who_has_just_shown_her_card_finds_nothing_on_its_way_to_the_hub(office: Office) -> None:
+    """Her first visit, at a till that is not the hub; the shop's other till syncs at that very moment."""
+    office.store()
+    hub, counter = office.till(), office.till()
+    anna = office.member(ANNA, points="150.00")
+    counter.lookup(card_key(ANNA))
+    hub.sync()
+    assert claim(counter, anna, 100_00).granted == 100_00
+    office.minutes_pass(1)
+    hub.sync()
+    assert hub.held(anna) == 45_00  # nine tenths of the rest
 
 
 def test_points_that_come_back_for_a_claim_are_not_placed_again_under_its_hands(

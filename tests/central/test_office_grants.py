@@ -7,23 +7,16 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from office import ANNA, BORIS, Office
+from office import ANNA, BORIS, Office, card_key
 from pretend_till import terms
 
 from central.ledger import grants
 from central.ledger.models import Balance, DownMessage, LedgerEntry, Share
-from central.members import numbers
 from central.members.models import Account
 from loyalty import ledger
 from loyalty.ledger import LotTerms, Posting, Spent
 from loyalty.protocol import placement
 from loyalty.protocol.placement import PlacedLot
-
-
-def card_key(number: str) -> int:
-    key = numbers.card_key(number, numbers.templates())
-    assert key is not None
-    return key
 
 
 def shares(account: int) -> dict[str, int]:
@@ -170,6 +163,7 @@ def test_grants_of_a_store_go_to_its_hub_whoever_asks(office: Office) -> None:
     hub, other = office.till(), office.till()
     anna = office.member()
     other.lookup(card_key(ANNA))
+    office.minutes_pass(1)
     other.sync()
     hub.sync()
     assert (hub.held(anna), other.held(anna)) == (135_00, 0)
