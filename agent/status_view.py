@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from agent.texts import say
-from loyalty.amounts import Amounts, Points
+from loyalty.amounts import Points
 from loyalty.texts import N_, Text
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
@@ -30,7 +29,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[Text, Text]]:
     if report["quarantined"]:
         text = N_("{count} entries, until the office decides", count=report["quarantined"])
         rows.append((N_("kept apart"), text))
-    seconds = _Seconds(report["clock_offset_ms"])
+    seconds = f"{report['clock_offset_ms'] // 1000:+d}"  # clocks are compared in whole seconds
     rows.append((N_("clock"), N_("{seconds} s from the centre's", seconds=seconds)))
     rulebook, goods = (report[name] or 0 for name in ("rulebook_seq", "catalog_version"))
     rows.append((N_("in force"), N_("rulebook {seq}, goods {catalog}", seq=rulebook, catalog=goods)))
@@ -95,14 +94,3 @@ def _age(seconds: int) -> Text:
     if seconds < DAY_S:
         return N_("{hours} h {minutes} min", hours=hours, minutes=minutes)
     return N_("{days} d {hours} h", days=seconds // DAY_S, hours=hours % 24)
-
-
-class _Seconds:
-    """Milliseconds as seconds, with a sign."""
-
-    def __init__(self, ms: int) -> None:
-        self._hundredths = ms // 10 if ms >= 0 else -(-ms // 10)
-
-    def render(self, translate: Callable[[str], str]) -> str:
-        """`+0,25`."""
-        return Amounts(translate).hundredths(self._hundredths, sign=True)
