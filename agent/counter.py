@@ -699,6 +699,7 @@ class Counter:
             current.sale,
             current.in_force,
             self._cards.customer(holder, current.sale.id) if holder else None,
+            unknown=holder is not None and self._cards.is_unknown(holder),
             online=self._health.online,
             disk_full=self._health.has("disk_full"),
         )
