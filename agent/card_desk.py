@@ -95,7 +95,8 @@ class CardDesk:
         customer = self._cards.customer(holder, "")
         online = self._health.online
         if customer is None:
-            raise Problem(404, "card_not_found", replies.NOT_FOUND if online else replies.NOT_FOUND_HERE)
+            unknown = self._cards.is_unknown(holder)
+            raise Problem(404 if unknown else 503, *replies.nobodys_card(unknown=unknown, online=online))
         card = self._cards.registration(holder, customer.member.account)
         registered = card is None or self._ledger.is_registered(card.account)
         if card is not None and not registered and isinstance(ask, RegisterCard):

@@ -142,6 +142,11 @@ class Cards:
         self._outside.lookup(key)
         return unknown
 
+    def is_unknown(self, holder: Holder) -> bool:
+        """Has the centre said that it does not know this card? (A look-up that failed says nothing.)"""
+        known = self._known(holder)
+        return known is not None and known.member is None
+
     def looked_up(self, card_key: int, member: Member | None) -> bool:
         """The centre said whose card this is. False: its points are still on their way down."""
         self._heard[card_key] = Heard(member, self._clock.now_s())

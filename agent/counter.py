@@ -248,7 +248,7 @@ class Counter:
     def _ask_for_points(self, current: OpenSale) -> bool:
         """More is asked than lies here: ask where it may lie (asking.py). Should the quote wait?"""
         cart = current.sale.cart
-        hub = self._hub()
+        hub = self.hub()
         if cart is None or cart.holder is None or cart.redeem is None:
             return False
         if hub is None and not self._health.online:
@@ -268,7 +268,7 @@ class Counter:
         self._ask(current, current.wish, asking.Begun(want, hub is not None, self._health.online, until_ms))
         return True
 
-    def _hub(self) -> HubPlace | None:
+    def hub(self) -> HubPlace | None:
         """The till of the shop that may have what is missing here, if it is another and can be asked."""
         settings = self.in_force.settings if self.in_force is not None else None
         hub = settings.hub if settings is not None else None
@@ -699,6 +699,7 @@ class Counter:
             current.sale,
             current.in_force,
             self._cards.customer(holder, current.sale.id) if holder else None,
+            unknown=holder is not None and self._cards.is_unknown(holder),
             online=self._health.online,
             disk_full=self._health.has("disk_full"),
         )

@@ -2,9 +2,9 @@
 
     POST ──► whose sale? ──► check ──► its rules of then ──► price again ──► write ──► answer, slip
              │ own ledger                │ in force still
-             │ centre (≤ 1 s)            │ compiled before
-             └ nowhere: pending          │ from snapshot.db, on a thread of its own
-                                         └ not here: pending
+             │ hub (≤ 300 ms)            │ compiled before
+             │ centre (≤ 1 s in all)     │ from snapshot.db, on a thread of its own
+             └ nowhere: pending          └ not here: pending
 
 **Pending.** Goods on the counter are a fact. Where their receipt cannot be had, or cannot be priced as
 it was, the return is written down with what came back and of which receipt; the slip says that the
@@ -16,13 +16,15 @@ then, so two returns of one sale cannot give the same points.
 
 **Whose receipts.** A sale of this till is named by its id or its entry. One of another till is named by
 the last line of its slip, all of it: the six digits show that somebody holds the slip. The store's hub
-(§5.12 names it before the centre) is not asked for receipts yet; its place is `LookupThread._find`.
+is asked for what it sold itself, and shows what it took back of it. Where the link is up, the centre is
+asked as well: it knows what other tills took back. Its word that there is no such receipt is the last.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,12 +38,21 @@ from agent.clock import Clock
 from agent.counter import NO_CLOCK, Counter, Job
 from agent.drivers.document import document_lines
 from agent.health import Health
-from agent.inbox import Ask, PastRulesReady, Problem, ReceiptFound, ReturnBody, ReturnGoods
+from agent.inbox import (
+    Ask,
+    HubReceiptFound,
+    PastRulesReady,
+    Problem,
+    ReceiptFound,
+    ReturnBody,
+    ReturnGoods,
+)
 from agent.offline.engine import InForce, PastRules, wall_clock, without_settings
 from agent.offline.ledger_db import LedgerDb, LedgerFault, Place, Written
 from agent.outside import Outside
 from agent.replies import LINES_COLUMNS
 from agent.slip import ReturnData, Translate, layout_return
+from agent.sync.asking import HUB_MS
 from agent.texts import both
 from loyalty import document, ledger, repricing
 from loyalty.document import DocumentError, ReturnDocument, ReturnedLine, SaleDocument
@@ -52,7 +63,7 @@ from loyalty.manifest import CATALOG, RULEBOOK
 from loyalty.protocol import goods
 from loyalty.returns import Returned, give_back
 from loyalty.texts import N_
-from loyalty.wire import NO_SUCH_RECEIPT
+from loyalty.wire import NO_SUCH_RECEIPT, WIRE_VERSION, HubReceiptReply, HubReceiptRequest
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +90,24 @@ class _Sale:
 
 
 @dataclass(slots=True)
+class _HubAsked:
+    """A question to the store's hub, which is waited for until `due_ms` (monotonic) or its answer."""
+
+    request: HubReceiptRequest
+    due_ms: int
+    over: bool = False
+    answer: HubReceiptReply | None = None
+
+
+@dataclass(slots=True)
 class _InHand:
     """A return on its way, and whoever waits for its answer until `due_ms` (monotonic)."""
 
     asks: list[ReturnGoods]
     lines: dict[str, int]
     due_ms: int
-    asked_ref: str | None = None
+    hub: _HubAsked | None = None
+    asked_ref: str | None = None  # at the centre
     heard: ReceiptFound | None = None
     asked_rules: PastRules | None = None
     rules: PastRulesReady | None = None
@@ -95,6 +117,12 @@ class _InHand:
     def body(self) -> ReturnBody:
         """What was asked; all who wait asked the same."""
         return self.asks[0].body
+
+    @property
+    def next_ms(self) -> int:
+        """When the next thing is not waited for any more."""
+        waits = self.hub is not None and not self.hub.over
+        return min(self.due_ms, self.hub.due_ms) if waits and self.hub else self.due_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +190,38 @@ class GoodsReturns:
                 current.heard = event
                 self._go_on(current)
 
+    def hub_answered(self, event: HubReceiptFound) -> None:
+        """The store's hub has shown a receipt, or nothing. What comes after its time is not used."""
+        for current in list(self._in_hand.values()):
+            if current.hub is not None and current.hub.request == event.request and not current.hub.over:
+                current.hub.over, current.hub.answer = True, event.answer
+                self._go_on(current)
+
+    def show(self, ref: str) -> HubReceiptReply | None:
+        """A sale of this till, for another one of the shop: this is the hub. None: it is not here.
+
+        A till that was restored shows nothing before the centre has told it what its backup lacks.
+        """
+        named = ledger.read_ident(ref)
+        if named is None or named.till != self._till or named.digits is None:
+            return None
+        uplink = self._ledger.uplink()
+        receipt = self._ledger.receipt(named.epoch, named.seq)
+        if receipt is None or receipt.entry.kind != "SALE" or uplink.restoring or uplink.ended:
+            return None
+        if ledger.fingerprint(receipt.head) != named.digits:
+            return None
+        entry = receipt.entry
+        return HubReceiptReply(
+            prev=self._ledger.hash_at(named.epoch, named.seq - 1, self._till),
+            entry=ledger.canonical(entry),
+            document=receipt.document,
+            returns=tuple(
+                (ledger.canonical(one), paper or b"") for one, paper in self._ledger.corrections(entry.id)
+            ),
+            owner=self._ledger.owner(entry.account) if entry.account is not None else None,
+        )
+
     def rules_ready(self, event: PastRulesReady) -> None:
         """Rules of former days are compiled, or do not lie here."""
         if event.compiled is not None:
@@ -175,14 +235,16 @@ class GoodsReturns:
 
     def next_timer_ms(self) -> int | None:
         """When `ring` is due, in monotonic milliseconds."""
-        return min((current.due_ms for current in self._in_hand.values()), default=None)
+        return min((current.next_ms for current in self._in_hand.values()), default=None)
 
     def ring(self) -> None:
         """What has not come in its time is not waited for: the office settles those returns."""
         now_ms = self._clock.monotonic_ms()
         for current in list(self._in_hand.values()):
-            if current.due_ms <= now_ms:
-                current.late = True
+            if current.next_ms <= now_ms:
+                current.late = current.late or current.due_ms <= now_ms
+                if current.hub is not None and current.hub.due_ms <= now_ms:
+                    current.hub.over = True
                 self._go_on(current)
 
     def _go_on(self, current: _InHand) -> None:
@@ -199,11 +261,12 @@ class GoodsReturns:
         sale: _Sale | None = None
         priced: _Priced | None = None
         try:
-            sale = self._own(current.body) or self._told(current)
+            sale = self._own(current.body)
             if sale is None:
                 if self._await_receipt(current):
                     return
-            else:
+                sale = self._told(current)
+            if sale is not None:
                 self._check(current, sale)
                 compiled = self._compiled(sale.paper) or (current.rules.compiled if current.rules else None)
                 if compiled is None and self._await_rules(current, sale.paper):
@@ -250,16 +313,22 @@ class GoodsReturns:
         return self._sale(receipt.entry, receipt.document, digits, (), None)
 
     def _told(self, current: _InHand) -> _Sale | None:
-        """The sale as the centre (verified) has told it. Raises Problem where it says there is none."""
+        """The sale as the hub and the centre (verified) have told it.
+
+        Raises Problem where the centre says that there is none.
+        """
         heard = current.heard
         if heard is None:
             return None
-        if heard.answer is None:
-            if heard.refused == NO_SUCH_RECEIPT:
-                raise Problem(404, "unknown_sale", NO_RECEIPT)
+        if heard.refused == NO_SUCH_RECEIPT:
+            raise Problem(404, "unknown_sale", NO_RECEIPT)
+        hub = current.hub.answer if current.hub is not None else None
+        reply = heard.answer or hub  # the centre knows later news of the owner
+        if reply is None:
             return None
-        reply, digits = heard.answer, heard.ref.rpartition("-")[2]
-        corrections = tuple((ledger.parse(body), paper or None) for body, paper in reply.returns)
+        digits = heard.ref.rpartition("-")[2]
+        since = [*(hub.returns if hub else ()), *(heard.answer.returns if heard.answer else ())]
+        corrections = tuple((ledger.parse(body), paper or None) for body, paper in since)
         return self._sale(ledger.parse(reply.entry), reply.document, digits, corrections, reply.owner)
 
     def _sale(
@@ -290,13 +359,30 @@ class GoodsReturns:
             return False  # no last line of a slip: only a person can find it
         if named.digits is None:
             raise Problem(422, "ref_incomplete", WHOLE_LINE)
-        if current.late or current.heard is not None:
+        if current.heard is not None:
             return False
-        if current.asked_ref is None and self._health.online:
-            # The one place to ask outside: the look-up thread tries the store's hub, then the centre.
-            current.asked_ref = f"{named.entry_id}-{named.digits}"
-            self._outside.receipt(current.asked_ref)
-        return current.asked_ref is not None
+        ref = f"{named.entry_id}-{named.digits}"
+        if not current.late:
+            if current.hub is None:
+                self._ask_hub(current, named.till, ref)
+            if current.hub is not None and not current.hub.over:
+                return True
+            if current.asked_ref is None and self._health.online:
+                current.asked_ref = ref
+                self._outside.receipt(ref)
+            if current.asked_ref is not None:
+                return True
+        current.heard = ReceiptFound(ref, None, None)  # what the centre says now comes too late
+        return False
+
+    def _ask_hub(self, current: _InHand, seller: str, ref: str) -> None:
+        """The hub has the receipts of its own sales, and of no others."""
+        place = self._counter.hub()
+        if place is None or place.till != seller:
+            return
+        request = HubReceiptRequest(WIRE_VERSION, self._till, ref, secrets.token_bytes(16), b"")
+        current.hub = _HubAsked(request, self._clock.monotonic_ms() + HUB_MS)
+        self._outside.ask_hub_for_receipt(place, request)
 
     # --------------------------------------------------------------------------- checks
 

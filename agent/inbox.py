@@ -25,6 +25,8 @@ from loyalty.wire import (
     ClaimRequest,
     HandoverReply,
     HandoverRequest,
+    HubReceiptReply,
+    HubReceiptRequest,
     Member,
     ReceiptReply,
 )
@@ -354,6 +356,22 @@ class HandoverAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class HubReceiptFound:
+    """A receipt that the store's hub (verified) showed; None: it has none such, or not in its time."""
+
+    request: HubReceiptRequest
+    answer: HubReceiptReply | None
+
+
+@dataclass(frozen=True, slots=True)
+class HubReceiptAsked:
+    """Another till of the shop (verified) wants a receipt of this one, which is the hub. None: not here."""
+
+    request: HubReceiptRequest
+    reply: Future[HubReceiptReply | None] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
 class NewInForce:
     """A new version of a channel was verified and compiled."""
 
@@ -391,6 +409,8 @@ Event: TypeAlias = (
     | PastRulesReady
     | HandedOver
     | HandoverAsked
+    | HubReceiptFound
+    | HubReceiptAsked
     | NewInForce
     | ChannelAlarm
     | DeviceEvent

@@ -36,6 +36,8 @@ from agent.inbox import (
     Claimed,
     HandedOver,
     HandoverAsked,
+    HubReceiptAsked,
+    HubReceiptFound,
     Inbox,
     LinkChanged,
     LoadBatchAsked,
@@ -62,7 +64,15 @@ from loyalty.index import Compiled
 from loyalty.manifest import CATALOG, RULEBOOK, SETTINGS
 from loyalty.settings import SettingsError
 from loyalty.texts import N_
-from loyalty.wire import ClaimReply, ClaimRequest, HandoverRequest, Member, ReceiptReply
+from loyalty.wire import (
+    ClaimReply,
+    ClaimRequest,
+    HandoverRequest,
+    HubReceiptReply,
+    HubReceiptRequest,
+    Member,
+    ReceiptReply,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -248,6 +258,11 @@ class OutsideWorld:
 
     def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
         """Ask the store's hub for points."""
+        if self.hub is not None:
+            self.hub.ask(hub, request)
+
+    def ask_hub_for_receipt(self, hub: HubPlace, request: HubReceiptRequest) -> None:
+        """Ask the store's hub for a sale of its own."""
         if self.hub is not None:
             self.hub.ask(hub, request)
 
@@ -474,6 +489,7 @@ def _links(
     outside.hub = HubThread(
         sign=partial(trust.sign, state.private_key()),
         answered=lambda request, reply: inbox.post(HandedOver(request, reply)),
+        found=lambda request, reply: inbox.post(HubReceiptFound(request, reply)),
     )
 
 
@@ -492,8 +508,13 @@ def _hub(config: Config, state: StateDir, identity: Identity, inbox: Inbox, till
         inbox.post(ask)
         return ask.reply
 
+    def find_receipt(request: HubReceiptRequest) -> Future[HubReceiptReply | None]:
+        ask = HubReceiptAsked(request)
+        inbox.post(ask)
+        return ask.reply
+
     door = hub.Door(identity.till, lambda: till.settings, partial(trust.sign, state.private_key()))
-    app = hub.app(door, hand_over, time.monotonic)
+    app = hub.app(door, hand_over, find_receipt, time.monotonic)
     try:
         return HttpServer(app, config.hub.host, config.hub.port, "hub", hub.CONNECTIONS_MAX)
     except OSError as error:

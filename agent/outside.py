@@ -8,7 +8,7 @@ from typing import Protocol
 from agent.drivers.document import Document
 from agent.offline.engine import PastRules
 from agent.sync.asking import HubPlace
-from loyalty.wire import ClaimRequest, HandoverRequest, Member
+from loyalty.wire import ClaimRequest, HandoverRequest, HubReceiptRequest, Member
 
 
 class Outside(Protocol):
@@ -31,6 +31,9 @@ class Outside(Protocol):
 
     def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
         """Ask the store's hub for points (the request is signed on the way); HandedOver follows."""
+
+    def ask_hub_for_receipt(self, hub: HubPlace, request: HubReceiptRequest) -> None:
+        """Ask the store's hub for a sale of its own (signed on the way); HubReceiptFound follows."""
 
     def learn(self, card_key: int, member: Member) -> None:
         """Keep what a look-up answered."""

@@ -24,12 +24,26 @@ NOT_FOUND_HERE = N_("the card is not known here and there is no link; sell witho
 CLOCK = N_(
     "the clock of this box is wrong: points are spent only with the office's word; set it right (timedatectl)"
 )
+NOT_ASKED = N_("the office did not say whose card this is; read the card again, or sell without it")
 NEW_CARD = N_("this card is new: it is registered with its first sale, and the office confirms it")
 ELSEWHERE = N_("some of the points lie at other tills or at the centre; shown is what can be spent here")
 
 
+def nobodys_card(*, unknown: bool, online: bool) -> tuple[str, Text]:
+    """What is said of a card without a customer: a word and a sentence. `unknown` = the centre says so."""
+    if unknown:
+        return "card_not_found", NOT_FOUND
+    return "card_not_asked", NOT_ASKED if online else NOT_FOUND_HERE
+
+
 def sale_reply(
-    sale: Sale, in_force: InForce, customer: Customer | None, *, online: bool, disk_full: bool
+    sale: Sale,
+    in_force: InForce,
+    customer: Customer | None,
+    *,
+    unknown: bool,
+    online: bool,
+    disk_full: bool,
 ) -> dict[str, Any]:
     """How a sale stands that is not committed: its quote, its customer, what the cashier should know."""
     cart, offer = sale.cart, sale.offer
@@ -44,7 +58,9 @@ def sale_reply(
         "customer": customer_reply(holder, customer, in_force, online=online) if holder else None,
         "messages": [
             {"code": code, **both(text)}
-            for code, text in _messages(cart, offer, customer, online=online, disk_full=disk_full)
+            for code, text in _messages(
+                cart, offer, customer, unknown=unknown, online=online, disk_full=disk_full
+            )
         ],
     }
 
@@ -113,12 +129,18 @@ def customer_reply(
 
 
 def _messages(
-    cart: Cart | None, offer: Offer | None, customer: Customer | None, *, online: bool, disk_full: bool
+    cart: Cart | None,
+    offer: Offer | None,
+    customer: Customer | None,
+    *,
+    unknown: bool,
+    online: bool,
+    disk_full: bool,
 ) -> list[tuple[str, Text]]:
     """What the cashier should know beside the price."""
     notes: list[tuple[str, Text]] = []
     if cart is not None and cart.holder is not None and customer is None:
-        notes.append(("card_not_found", NOT_FOUND if online else NOT_FOUND_HERE))
+        notes.append(nobodys_card(unknown=unknown, online=online))
     if customer is not None and customer.new:
         notes.append(("card_new", NEW_CARD))
     if cart is not None and cart.redeem is not None and customer is not None:

@@ -48,6 +48,8 @@ from agent.inbox import (
     GetSale,
     HandedOver,
     HandoverAsked,
+    HubReceiptAsked,
+    HubReceiptFound,
     Inbox,
     LinkChanged,
     ListHeld,
@@ -248,6 +250,10 @@ class Till:
                 self._handed_over(event)
             case HandoverAsked():
                 self._hand_over(event)
+            case HubReceiptFound():
+                self._returns.hub_answered(event)
+            case HubReceiptAsked(request, reply):
+                reply.set_result(self._returns.show(request.ref))
             case LoadBatchAsked():
                 self._load_batch(event)
             case ApplyAsked():

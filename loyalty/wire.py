@@ -263,6 +263,33 @@ class ReceiptReply(Confidential, frozen=True):
     signature: bytes = b""
 
 
+class HubReceiptRequest(Confidential, frozen=True):
+    """A till of the store wants a receipt of its hub's, by the last line of its slip. Signed by the till.
+
+    `nonce` = 16 random bytes: an answer of yesterday, which knows of fewer returns, is no answer today.
+    """
+
+    v: int
+    till: str
+    ref: str
+    nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    signature: bytes
+
+
+class HubReceiptReply(Confidential, frozen=True):
+    """A sale of the hub's own, as ReceiptReply; `returns` are those that the hub itself has written.
+
+    `prev` = the chain's hash before the entry, from which the asker makes the slip's six digits.
+    """
+
+    prev: Key
+    entry: bytes
+    document: bytes
+    returns: tuple[tuple[bytes, bytes], ...]
+    owner: Account | None
+    signature: bytes = b""
+
+
 class LookupRequest(Confidential, frozen=True):
     """Whose card is this? By keyed hash; the number never leaves the till."""
 
@@ -382,6 +409,17 @@ def receipt_signing_bytes(till: str, ref: str, reply: ReceiptReply) -> bytes:
     return b"kopilka-receipt-1\0" + _encode(
         (till, ref, reply.entry, reply.document, reply.returns, reply.owner)
     )
+
+
+def hub_receipt_signing_bytes(request: HubReceiptRequest) -> bytes:
+    """What a till signs that asks the hub for a receipt."""
+    return b"kopilka-hub-receipt-ask-1\0" + _encode((request.till, request.ref, request.nonce))
+
+
+def hub_receipt_reply_signing_bytes(hub: str, request: HubReceiptRequest, reply: HubReceiptReply) -> bytes:
+    """What the hub signs: the receipt, as the answer to this very question."""
+    told = (reply.prev, reply.entry, reply.document, reply.returns, reply.owner)
+    return b"kopilka-hub-receipt-1\0" + _encode((hub, request.till, request.ref, request.nonce, *told))
 
 
 def restore_signing_bytes(till: str, request: RestoreRequest) -> bytes:

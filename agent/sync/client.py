@@ -464,7 +464,7 @@ class LookupThread:
             self._failed(card_key)
 
     def _find(self, ref: str) -> None:
-        """A receipt, from wherever it can be had: the store's hub would be asked here, before the centre."""
+        """A receipt, as the centre has it."""
         reply: ReceiptReply | None = None
         refused: str | None = None
         try:

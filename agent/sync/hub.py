@@ -1,9 +1,10 @@
-"""The store's hub: hands points that lie here to the other tills of the shop, over its own network.
+"""The store's hub: hands points that lie here to the other tills of the shop, and shows them its receipts.
 
-One call, `POST /v1/hub/handover`, and nothing else. There is no token and no TLS: every question is
-signed by the till that asks, every answer by this one, and both know each other's keys from the
-store's signed settings (ledger-sync.md §5.5). What is said holds an account, a receipt's name and
-points; never a card number.
+Two calls on the shop's own network, `POST /v1/hub/handover` and `POST /v1/hub/receipt`. There is no
+token and no TLS: every question is signed by the till that asks, every answer by this one, and both
+know each other's keys from the store's signed settings (ledger-sync.md §5.5, §5.12). What is said holds
+an account, goods, prices and points; never a card number. A receipt is shown only to whoever knows the
+six digits of its slip.
 
 **Who decides.** `Door` says whether a question may be asked at all: is this till the hub by the
 settings in force now, is the asker an open till of the store, is the signature its own. What is given
@@ -20,6 +21,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -30,9 +32,19 @@ from starlette.routing import Route
 from agent.sync import trust
 from loyalty import wire
 from loyalty.settings import Settings, till_key
-from loyalty.wire import CONTENT_TYPE, HandoverReply, HandoverRequest, Refusal, WireError
+from loyalty.wire import (
+    CONTENT_TYPE,
+    NO_SUCH_RECEIPT,
+    HandoverReply,
+    HandoverRequest,
+    HubReceiptReply,
+    HubReceiptRequest,
+    Refusal,
+    WireError,
+)
 
 PATH = "/v1/hub/handover"
+RECEIPT_PATH = "/v1/hub/receipt"
 QUESTION_MAX_BYTES = 4096
 RECEIPT_MAX_CHARS = 160
 BODY_TIMEOUT_S = 1.0
@@ -41,6 +53,9 @@ CONNECTIONS_MAX = 64
 BURST = 40  # questions of one machine at once; then
 PER_SECOND = 20
 MACHINES_REMEMBERED = 256
+
+T = TypeVar("T")
+Question = TypeVar("Question", HandoverRequest, HubReceiptRequest)
 
 
 class Turned(Exception):  # noqa: N818 - it is the answer to whoever asked
@@ -81,15 +96,26 @@ class Door:
         self._pace = Pace()
 
     def admit(self, body: bytes, machine: str, now_s: float) -> HandoverRequest:
-        """The question in `body`, asked by `machine` (an address). Raises Turned."""
+        """The question for points in `body`, asked by `machine` (an address). Raises Turned."""
+        request = self._signed(HandoverRequest, body, machine, now_s)
+        _check_name(request.receipt)
+        return request
+
+    def admit_receipt(self, body: bytes, machine: str, now_s: float) -> HubReceiptRequest:
+        """The same of a question for a receipt."""
+        request = self._signed(HubReceiptRequest, body, machine, now_s)
+        _check_name(request.ref)
+        return request
+
+    def _signed(self, kind: type[Question], body: bytes, machine: str, now_s: float) -> Question:
         if not self._pace.allows(machine, now_s):
             raise Turned(429, "TOO_OFTEN", f"more than {PER_SECOND} questions a second")
         if len(body) > QUESTION_MAX_BYTES:
             raise Turned(413, "TOO_LARGE", f"more than {QUESTION_MAX_BYTES} bytes")
         try:
-            request = wire.unpack(HandoverRequest, body, QUESTION_MAX_BYTES)
+            request = wire.unpack(kind, body, QUESTION_MAX_BYTES)
         except WireError:
-            raise Turned(400, "BAD_MESSAGE", "not a question for points") from None
+            raise Turned(400, "BAD_MESSAGE", "not a question for this call") from None
         if request.v != wire.WIRE_VERSION:
             raise Turned(426, "OTHER_VERSION", f"wire {request.v}; this hub speaks {wire.WIRE_VERSION}")
         settings = self._settings()
@@ -98,32 +124,54 @@ class Door:
         key = till_key(settings, request.till) if request.till != self._till else None
         if key is None or not trust.is_asked_by(key, request):
             raise Turned(403, "NOT_OF_THE_STORE", "no open till of this store has signed this")
-        receipt = request.receipt
-        if not 0 < len(receipt) <= RECEIPT_MAX_CHARS or not (receipt.isascii() and receipt.isprintable()):
-            raise Turned(400, "BAD_MESSAGE", "a receipt's name is short, printable ASCII")
         return request
 
     def answer(self, body: bytes) -> HandoverReply:
         """The signed answer; `body` = the HANDOVER's canonical bytes, empty where nothing is here."""
         return HandoverReply(body, self._sign(wire.handed_signing_bytes(body)))
 
+    def show(self, request: HubReceiptRequest, found: HubReceiptReply) -> HubReceiptReply:
+        """The signed answer to a question for a receipt."""
+        statement = wire.hub_receipt_reply_signing_bytes(self._till, request, found)
+        return msgspec.structs.replace(found, signature=self._sign(statement))
+
+
+def _check_name(receipt: str) -> None:
+    if not 0 < len(receipt) <= RECEIPT_MAX_CHARS or not (receipt.isascii() and receipt.isprintable()):
+        raise Turned(400, "BAD_MESSAGE", "a receipt's name is short, printable ASCII")
+
 
 def app(
-    door: Door, hand_over: Callable[[HandoverRequest], Future[bytes]], now_s: Callable[[], float]
+    door: Door,
+    hand_over: Callable[[HandoverRequest], Future[bytes]],
+    find_receipt: Callable[[HubReceiptRequest], Future[HubReceiptReply | None]],
+    now_s: Callable[[], float],
 ) -> Starlette:
-    """The ASGI application. `hand_over` asks the till's thread; `now_s` is monotonic."""
+    """The ASGI application. `hand_over` and `find_receipt` ask the till's thread; `now_s` is monotonic."""
+
+    async def points(body: bytes, machine: str) -> msgspec.Struct:
+        question = door.admit(body, machine, now_s())
+        return door.answer(await _result(hand_over(question)))
+
+    async def receipt(body: bytes, machine: str) -> msgspec.Struct:
+        question = door.admit_receipt(body, machine, now_s())
+        found = await _result(find_receipt(question))
+        if found is None:
+            raise Turned(404, NO_SUCH_RECEIPT, "this till has no such sale")
+        return door.show(question, found)
+
+    calls = {PATH: points, RECEIPT_PATH: receipt}
 
     async def answer(request: Request) -> Response:
         machine = request.client.host if request.client else ""
         try:
-            question = door.admit(await _body(request), machine, now_s())
-            return _packed(door.answer(await _result(hand_over(question))))
+            return _packed(await calls[request.url.path](await _body(request), machine))
         except Turned as turned:
             return _packed(Refusal(turned.code, str(turned)), turned.status)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it; nothing was asked of the till
 
-    return Starlette(routes=[Route(PATH, answer, methods=["POST"])])
+    return Starlette(routes=[Route(path, answer, methods=["POST"]) for path in calls])
 
 
 async def _body(request: Request) -> bytes:
@@ -141,7 +189,7 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-async def _result(asked: Future[bytes]) -> bytes:
+async def _result(asked: Future[T]) -> T:
     """What the till's thread answers. Raises Turned where it cannot, or not in time."""
     answer = asyncio.wrap_future(asked)
     answer.add_done_callback(_heard)
@@ -152,7 +200,7 @@ async def _result(asked: Future[bytes]) -> bytes:
     return answer.result()
 
 
-def _heard(answer: asyncio.Future[bytes]) -> None:
+def _heard(answer: asyncio.Future[T]) -> None:
     """A refusal that nobody waits for any more is no fault that asyncio should complain of."""
     if not answer.cancelled():
         answer.exception()

@@ -7,12 +7,15 @@ fetches or writes: the hands (client.py) bring bytes, the till's thread stores.
 
 from __future__ import annotations
 
+import hashlib
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from loyalty import ledger
+from loyalty import document, ledger
 from loyalty import manifest as judge
-from loyalty.ledger import LedgerError
+from loyalty.document import DocumentError
+from loyalty.ledger import Entry, LedgerError
 from loyalty.manifest import Manifest, ManifestError
 from loyalty.protocol import limits
 from loyalty.wire import (
@@ -20,6 +23,8 @@ from loyalty.wire import (
     ClaimRequest,
     HandoverReply,
     HandoverRequest,
+    HubReceiptReply,
+    HubReceiptRequest,
     ManifestReply,
     ReceiptReply,
     RestoreReply,
@@ -31,6 +36,8 @@ from loyalty.wire import (
     handed_signing_bytes,
     handover_ref,
     handover_signing_bytes,
+    hub_receipt_reply_signing_bytes,
+    hub_receipt_signing_bytes,
     manifest_signing_bytes,
     receipt_signing_bytes,
     reply_signing_bytes,
@@ -80,9 +87,16 @@ def restored_is_ours(reply_key: bytes, till: str, request: RestoreRequest, reply
     return is_signed(reply_key, restored_signing_bytes(till, request, reply), reply.signature)
 
 
-def is_asked_by(public_key: bytes, request: HandoverRequest) -> bool:
+def asked_bytes(request: HandoverRequest | HubReceiptRequest) -> bytes:
+    """What a till signs of a question to its store's hub."""
+    if isinstance(request, HandoverRequest):
+        return handover_signing_bytes(request)
+    return hub_receipt_signing_bytes(request)
+
+
+def is_asked_by(public_key: bytes, request: HandoverRequest | HubReceiptRequest) -> bool:
     """Is this question really the till's whose key this is?"""
-    return is_signed(public_key, handover_signing_bytes(request), request.signature)
+    return is_signed(public_key, asked_bytes(request), request.signature)
 
 
 def handover_is_good(hub: str, hub_key: bytes, request: HandoverRequest, reply: HandoverReply) -> bool:
@@ -106,6 +120,44 @@ def handover_is_good(hub: str, hub_key: bytes, request: HandoverRequest, reply: 
         and sum(posting.points for posting in to_us) <= request.want
         and limits.fault(given) is None
     )
+
+
+def hub_receipt_is_good(hub: str, hub_key: bytes, request: HubReceiptRequest, reply: HubReceiptReply) -> bool:
+    """Is `reply` the hub's answer to exactly this question: a sale of its own, and what it took back of it?
+
+    The slip's six digits are made anew of the entry, and the entry names the hash of its receipt: a
+    receipt that is not the slip's is none, whoever signed it.
+    """
+    statement = hub_receipt_reply_signing_bytes(hub, request, reply)
+    named = ledger.read_ident(request.ref)
+    if named is None or named.till != hub or not is_signed(hub_key, statement, reply.signature):
+        return False
+    try:
+        sold = ledger.parse(reply.entry)
+        document.parse(reply.document)
+        since = [(ledger.parse(body), paper) for body, paper in reply.returns]
+        for _, paper in since:
+            if paper:
+                document.parse_any(paper)
+    except (LedgerError, DocumentError):
+        return False
+    return (
+        (sold.id, sold.kind) == (named.entry_id, "SALE")
+        and ledger.fingerprint(ledger.link(reply.prev, reply.entry)) == named.digits
+        and _is_receipt_of(sold, reply.document)
+        and (reply.owner is None) == (sold.account is None)
+        and all(
+            (one.till, one.ref) == (hub, sold.id)
+            and one.kind in ("RETURN_GOODS", "VOID")
+            and _is_receipt_of(one, paper)
+            for one, paper in since
+        )
+    )
+
+
+def _is_receipt_of(entry: Entry, paper: bytes) -> bool:
+    digest = hashlib.sha256(paper).digest() if paper else None
+    return entry.document_sha256 == digest
 
 
 def open_manifest(reply: ManifestReply, keys: dict[str, bytes], channel: str, highest: int) -> Manifest:

@@ -37,7 +37,7 @@ from agent.till import Till
 from loyalty import ledger, wire
 from loyalty.card import card_key
 from loyalty.ledger import Entry, LotTerms, Posting
-from loyalty.wire import ClaimRequest, DownItem, EnrollReply, HandoverRequest, Member
+from loyalty.wire import ClaimRequest, DownItem, EnrollReply, HandoverRequest, HubReceiptRequest, Member
 
 TILL, STORE = "T1", "S1"
 CHAIN_KEY = bytes(range(32))
@@ -95,6 +95,7 @@ class Outside:
         self.lookups: list[int] = []
         self.claims: list[ClaimRequest] = []
         self.receipts: list[str] = []
+        self.hub_receipts: list[HubReceiptRequest] = []
         self.past: list[engine.PastRules] = []
         self.questions: list[HandoverRequest] = []
         self.learned: list[tuple[int, Member]] = []
@@ -120,6 +121,9 @@ class Outside:
 
     def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
         self.questions.append(request)
+
+    def ask_hub_for_receipt(self, hub: HubPlace, request: HubReceiptRequest) -> None:
+        self.hub_receipts.append(request)
 
     def learn(self, card_key: int, member: Member) -> None:
         self.learned.append((card_key, member))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,26 @@ import msgspec
 import pytest
 
 from agent.drivers.contracts import OutputComplete
-from agent.inbox import Inbox, LinkChanged, LoadBatchAsked, NewInForce, PastRulesReady, Problem, ReceiptFound
+from agent.inbox import (
+    HubReceiptAsked,
+    HubReceiptFound,
+    Inbox,
+    LinkChanged,
+    LoadBatchAsked,
+    NewInForce,
+    PastRulesReady,
+    Problem,
+    ReceiptFound,
+)
 from agent.main import compile_past
+from agent.offline import heard
 from agent.offline.engine import InForce, PastRules, build
 from agent.offline.snapshot_db import SnapshotDb
 from loyalty import document, ledger, manifest, wire
 from loyalty.document import ReturnDocument
 from loyalty.ledger import Entry
 from loyalty.manifest import FileRef, Manifest
-from loyalty.wire import ReceiptReply
+from loyalty.wire import HubReceiptReply, HubReceiptRequest, ReceiptReply
 from tests.agent.shop import ACCOUNT, CARD, CATALOG, LOT, RULEBOOK, SETTINGS, Shop, in_force, milk
 
 EARN_NOW = json.loads(json.dumps(RULEBOOK))
@@ -430,3 +442,163 @@ def test_a_snapshot_that_cannot_be_read_is_no_reason_not_to_take_goods_back(tmp_
     event = inbox.take(0)
     assert isinstance(event, PastRulesReady)
     assert event.compiled is None
+
+
+# ------------------------------------------------------------------------------- the store's hub
+
+IN_ONE_SHOP = {
+    "hub": {"till": "T1", "url": "http://192.168.1.10:7720"},
+    "tills": {"T1": "11" * 32, "T2": "22" * 32},
+}
+
+
+@pytest.fixture
+def neighbour(tmp_path: Path) -> Iterator[Shop]:
+    """A till of the same shop, whose hub `shop` is; the link to the office is down."""
+    directory = tmp_path / "neighbour"
+    directory.mkdir()
+    made = Shop(directory, name="T2", settings=IN_ONE_SHOP)
+    yield made
+    made.close()
+
+
+def shown(hub: Shop, ref: str) -> HubReceiptReply | None:
+    """What the hub's till answers. (Signatures are checked before a till's thread hears of it.)"""
+    ask = HubReceiptAsked(HubReceiptRequest(1, "T2", ref, bytes(16), b""))
+    hub.till.handle(ask)
+    return ask.reply.result(0)
+
+
+def hub_answers(till: Shop, answer: HubReceiptReply | None) -> None:
+    till.till.handle(HubReceiptFound(till.outside.hub_receipts.pop(), answer))
+
+
+def test_without_a_link_the_hub_shows_its_receipt(shop: Shop, neighbour: Shop) -> None:
+    sell(shop)
+    shop.take_back("ret1", {"1": 6_000}, sale_id="r1")
+    ident, _ = told(shop)
+    ask = neighbour.take_back_later("ret2", {"1": 4_000}, ref=ident)
+    assert neighbour.outside.receipts == []
+    assert not ask.reply.done()
+    hub_answers(neighbour, shown(shop, ident))
+    answer = ask.reply.result(0)
+    assert (answer["pending"], answer["money"], answer["points_back"]) == (False, 18_000, 18_000)
+    assert shop.parcels()[LOT] + neighbour.parcels()[LOT] == 60_000
+    # The hub tells of what it took back itself, the till knows what it took back: no more comes back.
+    ask = neighbour.take_back_later("ret3", {"1": 1}, ref=ident)
+    hub_answers(neighbour, shown(shop, ident))
+    with pytest.raises(Problem, match="0 are left"):
+        ask.reply.result(0)
+
+
+def test_with_a_link_the_office_says_what_came_back_elsewhere(
+    shop: Shop, neighbour: Shop, other: Shop
+) -> None:
+    sell(shop)
+    ident, reply = told(shop)
+    far = other.take_back_later("ret1", {"1": 7_000}, ref=ident)
+    other.till.handle(ReceiptFound(ident, reply, None))
+    far.reply.result(0)
+    elsewhere = [(ledger.canonical(one), paper or b"") for one, paper in other.ledger.corrections("T1-1-1")]
+    neighbour.till.handle(LinkChanged(None, ""))
+    ask = neighbour.take_back_later("ret2", {"1": 4_000}, ref=ident)
+    hub_answers(neighbour, shown(shop, ident))  # which has heard nothing of it
+    assert neighbour.outside.receipts == [ident]
+    assert not ask.reply.done()
+    reply = msgspec.structs.replace(reply, returns=tuple(elsewhere))
+    neighbour.till.handle(ReceiptFound(ident, reply, None))
+    with pytest.raises(Problem, match="3000 are left"):
+        ask.reply.result(0)
+
+
+def test_a_sale_that_the_office_has_not_heard_of_is_the_hubs_to_show(shop: Shop, neighbour: Shop) -> None:
+    sell(shop)
+    ident, _ = told(shop)
+    neighbour.till.handle(LinkChanged(None, ""))
+    ask = neighbour.take_back_later("ret1", ref=ident)
+    hub_answers(neighbour, shown(shop, ident))
+    neighbour.till.handle(ReceiptFound(ident, None, "NOT_YET"))
+    assert ask.reply.result(0)["points_back"] == 45_000
+
+
+def test_the_office_has_the_last_word_on_what_was_never_sold(shop: Shop, neighbour: Shop) -> None:
+    sell(shop)
+    ident, _ = told(shop)
+    neighbour.till.handle(LinkChanged(None, ""))
+    ask = neighbour.take_back_later("ret1", ref=ident)
+    hub_answers(neighbour, shown(shop, ident))  # a copied disk, perhaps
+    neighbour.till.handle(ReceiptFound(ident, None, "NO_SUCH_RECEIPT"))
+    with pytest.raises(Problem, match="six digits"):
+        ask.reply.result(0)
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_hub_that_is_silent_costs_three_tenths_of_a_second(shop: Shop, neighbour: Shop, link: bool) -> None:
+    sell(shop)
+    ident, reply = told(shop)
+    if link:
+        neighbour.till.handle(LinkChanged(None, ""))
+    ask = neighbour.take_back_later("ret1", ref=ident)
+    assert neighbour.till._returns.next_timer_ms() == 300
+    neighbour.clock_ms = 299
+    neighbour.till.ring()
+    assert (neighbour.outside.receipts, ask.reply.done()) == ([], False)
+    neighbour.clock_ms = 300
+    neighbour.till.ring()
+    if link:
+        assert neighbour.outside.receipts == [ident]
+        neighbour.till.handle(ReceiptFound(ident, reply, None))
+    assert ask.reply.result(0)["pending"] is not link
+    hub_answers(neighbour, shown(shop, ident))  # too late: nothing comes of it
+    assert neighbour.ledger.head(1, "T2")[0] == 1
+
+
+def test_a_receipt_of_the_hub_waits_for_its_rules_and_not_for_the_office_again(
+    shop: Shop, neighbour: Shop
+) -> None:
+    sell(shop)
+    ident, _ = told(shop)
+    neighbour.till.handle(LinkChanged(None, ""))
+    neighbour.till.handle(NewInForce("rulebook.all", 5, "00" * 32, tomorrow()))
+    neighbour.till._counter.in_force = dataclasses.replace(
+        tomorrow(), settings=in_force(settings={**SETTINGS, **IN_ONE_SHOP}).settings
+    )
+    ask = neighbour.take_back_later("ret1", ref=ident)
+    hub_answers(neighbour, shown(shop, ident))
+    neighbour.clock_ms = 1_000
+    neighbour.till.ring()  # the office has said nothing
+    (asked,) = neighbour.outside.past
+    neighbour.till.handle(PastRulesReady(asked, in_force().compiled))
+    assert ask.reply.result(0)["money"] == 45_000
+
+
+def test_a_sale_of_a_third_till_is_not_asked_of_the_hub(neighbour: Shop) -> None:
+    assert neighbour.take_back("ret1", ref="T3-1-1-abcdef")["pending"] is True
+    assert neighbour.outside.hub_receipts == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ref: ref[:-6] + "000000",
+        lambda ref: ref[:-7],
+        lambda ref: ref.replace("T1", "T3"),
+        lambda ref: ref.replace("-1-1-", "-1-2-"),
+        lambda _: "receipt 17",
+    ],
+)
+def test_the_hub_shows_no_receipt_to_whoever_has_not_its_slip(
+    shop: Shop, change: Callable[[str], str]
+) -> None:
+    sell(shop)
+    shop.take_back("ret1", {"1": 1}, sale_id="r1")
+    ident, _ = told(shop)
+    assert shown(shop, ident) is not None
+    assert shown(shop, change(ident)) is None
+
+
+def test_a_restored_hub_shows_nothing_before_it_knows_what_its_backup_lacks(shop: Shop) -> None:
+    sell(shop)
+    ident, _ = told(shop)
+    heard.begin_restore(shop.ledger, "restore-1")
+    assert shown(shop, ident) is None

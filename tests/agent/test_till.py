@@ -10,7 +10,7 @@ import pytest
 
 from agent.drivers.contracts import OutputComplete, OutputFailed, OutputUnknown, ScanData
 from agent.drivers.document import document_lines
-from agent.inbox import LinkChanged, LookupFailed, Problem
+from agent.inbox import LinkChanged, LookedUp, LookupFailed, Problem
 from loyalty.texts import N_
 from tests.agent.shop import ACCOUNT, CARD, LOT, Shop, key_of, milk
 
@@ -296,7 +296,9 @@ def test_after_a_second_the_quote_comes_with_what_is_here(shop: Shop) -> None:
     shop.till.ring()
     reply = ask.reply.result(0)
     assert reply["quote"]["redeemed"] == 0
-    assert [m["code"] for m in reply["messages"]] == ["card_not_found"]
+    assert [m["code"] for m in reply["messages"]] == ["card_not_asked"]  # nobody said that it is unknown
+    shop.till.handle(LookedUp(key_of(CARD), None))
+    assert [m["code"] for m in shop.get("r1")["messages"]] == ["card_not_found"]
 
 
 def test_without_a_link_an_unknown_card_does_not_hold_up_the_queue(shop: Shop) -> None:

@@ -213,6 +213,12 @@ def test_a_card_that_does_not_register_itself_is_not_found(office: Office, tmp_p
     for ask in (register, lookup):
         with pytest.raises(Problem) as refused:
             ask(till, ANNA)
+        assert (refused.value.code, refused.value.status) == ("card_not_asked", 503)
+    till.link_is_up()
+    till.ask(ANNA)  # now the office has said that it does not know her
+    for ask in (register, lookup):
+        with pytest.raises(Problem) as refused:
+            ask(till, ANNA)
         assert (refused.value.code, refused.value.status) == ("card_not_found", 404)
     assert till.put("r1", card=ANNA)["customer"]["found"] is False
     till.close()

@@ -166,3 +166,36 @@ def test_points_follow_anna_through_two_shops(shops: Shops, tmp_path: Path) -> N
     assert rows(office, "SELECT count(*) FROM inbox WHERE NOT applied") == [(0,)]
     for box in shops.boxes.values():
         assert box.command("ledger", "verify")
+
+
+def test_without_a_link_the_hub_shows_the_receipt_of_what_it_sold(shops: Shops, tmp_path: Path) -> None:
+    quoted = shops.cash["B"].quote("b1", {TEA: (10_000, 3000)}, card=ANNA, redeem=5_000)
+    sold = shops.cash["B"].pay("b1", quoted)
+    shops.office.stop()
+    for name in ("B", "C"):
+        shops.notice_the_cut(name)
+    first = shops.cash["C"].take_back("ret1", {"1": 1000}, ref=sold["ident"])
+    assert (first["pending"], first["sale"]) == (False, sold["entry"])
+    assert 0 < first["money"] < 10_000
+    with pytest.raises(RuntimeError, match="return_refused"):
+        shops.cash["C"].take_back("ret2", {"1": 2001}, ref=sold["ident"])
+    shops.boxes["B"].switch_off()  # and with the hub gone, too, the office will return the points
+    began = time.monotonic()
+    rest = shops.cash["C"].take_back("ret3", {"1": 2000}, ref=sold["ident"])
+    assert rest["pending"] is True
+    assert time.monotonic() - began < 1.5
+
+    shops.office.start()
+    shops.open("B")
+    for name in ("C", "B", "C"):
+        shops.boxes[name].command("sync", "now")
+    office = tmp_path / "office" / "central.sqlite3"
+
+    def settled() -> bool:
+        return rows(office, "SELECT count(*) FROM correction WHERE state <> 'done'") == [(0,)]
+
+    wait_for("the office to settle", settled)
+    anna = rows(office, "SELECT account FROM ledger WHERE kind = 'SALE'")[0][0]
+    query = f"SELECT issued, spent, debt FROM balance WHERE account = {anna}"
+    assert rows(office, query) == [(0, 0, 0)]
+    assert rows(office, "SELECT code, detail FROM intake_incident") == []

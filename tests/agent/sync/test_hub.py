@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import queue
 import socket
@@ -29,11 +30,12 @@ from agent.sync.hub import (
     Turned,
 )
 from agent.sync.hub_client import HubThread
-from loyalty import ledger, wire
+from loyalty import document, ledger, wire
+from loyalty.document import SaleDocument
 from loyalty.ledger import Entry, LotTerms
 from loyalty.protocol import moves
 from loyalty.settings import Hub, Settings, StoreInfo
-from loyalty.wire import HandoverReply, HandoverRequest, Refusal
+from loyalty.wire import HandoverReply, HandoverRequest, HubReceiptReply, HubReceiptRequest, Refusal
 
 WAIT_S = 10
 ACCOUNT = 1001
@@ -153,6 +155,94 @@ def test_what_is_not_believed(reply: HandoverReply) -> None:
     assert not trust.handover_is_good("T1", public(HUB_KEY), QUESTION, reply)
 
 
+# ------------------------------------------------------------------------------ a receipt
+
+PREV = ledger.genesis("T1", 1)
+PAPER = document.canonical(
+    SaleDocument(
+        receipt=document.Receipt("r1", "T1", "S1", None, "pos", "2026-01-01T13:05:00+03:00", ()),
+        customer=None, rulebook_seq=0, kill_seq=0, catalog_version=0, tenders=(), fiscal_id=None,
+        paid_at=None, operator=None, result=document.Result(b"\0" * 8, 0, 0, 0, 0, 0),
+    )
+)  # fmt: skip
+SOLD = Entry("T1", 1, 1, 0, "SALE", ACCOUNT, document_sha256=hashlib.sha256(PAPER).digest())
+VOID = Entry("T1", 1, 2, 0, "VOID", ACCOUNT, ref=SOLD.id)
+SLIP = f"{SOLD.id}-{ledger.fingerprint(ledger.link(PREV, ledger.canonical(SOLD)))}"
+RECEIPT = HubReceiptReply(PREV, ledger.canonical(SOLD), PAPER, ((ledger.canonical(VOID), b""),), ACCOUNT)
+RECEIPT_QUESTION = HubReceiptRequest(1, "T2", SLIP, bytes(16), b"")
+
+
+def asked(key: Ed25519PrivateKey = TILL_KEY, **fields: object) -> bytes:
+    request = msgspec.structs.replace(RECEIPT_QUESTION, **fields)
+    return wire.pack(msgspec.structs.replace(request, signature=key.sign(trust.asked_bytes(request))))
+
+
+def shown(key: Ed25519PrivateKey = HUB_KEY, **fields: object) -> HubReceiptReply:
+    reply = msgspec.structs.replace(RECEIPT, **fields)
+    statement = wire.hub_receipt_reply_signing_bytes("T1", RECEIPT_QUESTION, reply)
+    return msgspec.structs.replace(reply, signature=key.sign(statement))
+
+
+def other(entry: Entry, **fields: object) -> bytes:
+    return ledger.canonical(msgspec.structs.replace(entry, **fields))
+
+
+def test_a_till_of_the_store_may_ask_for_a_receipt() -> None:
+    assert door().admit_receipt(asked(), "192.168.1.11", 0).ref == SLIP
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (asked(STRANGER), "NOT_OF_THE_STORE"),
+        (asked(till="T9"), "NOT_OF_THE_STORE"),
+        (asked(HUB_KEY, till="T1"), "NOT_OF_THE_STORE"),
+        (asked(v=2), "OTHER_VERSION"),
+        (asked(ref=""), "BAD_MESSAGE"),
+        (asked(ref="T1-1-1\n"), "BAD_MESSAGE"),
+        (asked(nonce=b"short"), "BAD_MESSAGE"),
+        (wire.pack(signed(QUESTION)), "BAD_MESSAGE"),
+    ],
+)
+def test_who_is_shown_no_receipt(body: bytes, code: str) -> None:
+    with pytest.raises(Turned) as turned:
+        door().admit_receipt(body, "192.168.1.11", 0)
+    assert turned.value.code == code
+
+
+def test_the_hubs_receipt_is_believed() -> None:
+    assert trust.hub_receipt_is_good("T1", public(HUB_KEY), RECEIPT_QUESTION, shown())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        RECEIPT,  # not signed
+        shown(STRANGER),
+        msgspec.structs.replace(shown(), returns=()),  # a return was left out on the way
+        shown(prev=bytes(32)),  # not the digits of the slip
+        shown(entry=other(SOLD, at_s=7)),
+        shown(entry=other(SOLD, seq=2)),
+        shown(entry=other(SOLD, kind="RETURN_GOODS")),
+        shown(entry=b"\x01no entry"),
+        shown(document=PAPER + b"\0"),
+        shown(document=b""),
+        shown(owner=None),
+        shown(returns=((other(VOID, till="T3"), b""),)),
+        shown(returns=((other(VOID, ref="T1-1-9"), b""),)),
+        shown(returns=((other(VOID, kind="SALE"), b""),)),
+        shown(returns=((ledger.canonical(VOID), PAPER),)),
+    ],
+)
+def test_a_receipt_that_is_not_believed(reply: HubReceiptReply) -> None:
+    assert not trust.hub_receipt_is_good("T1", public(HUB_KEY), RECEIPT_QUESTION, reply)
+
+
+def test_yesterdays_receipt_is_no_answer_today() -> None:
+    today = msgspec.structs.replace(RECEIPT_QUESTION, nonce=b"n" * 16)
+    assert not trust.hub_receipt_is_good("T1", public(HUB_KEY), today, shown())
+
+
 # ------------------------------------------------------------------------------- over a wire
 
 
@@ -165,17 +255,40 @@ class Lan:
         default_factory=queue.SimpleQueue
     )
 
+    receipts: queue.SimpleQueue[tuple[HubReceiptRequest, HubReceiptReply | None]] = field(
+        default_factory=queue.SimpleQueue
+    )
+    shelf: dict[str, HubReceiptReply] = field(default_factory=dict)  # slip's last line -> the hub's receipt
+
     def __post_init__(self) -> None:
-        app = hub.app(door(), self._hand_over, time.monotonic)
+        app = hub.app(door(), self._hand_over, self._find_receipt, time.monotonic)
         self.server = HttpServer(app, "127.0.0.1", 0, "hub", hub.CONNECTIONS_MAX)
         self.server.start()
-        self.thread = HubThread(TILL_KEY.sign, lambda request, reply: self.heard.put((request, reply)))
+        self.thread = HubThread(
+            TILL_KEY.sign, lambda request, reply: self.heard.put((request, reply)), self._found
+        )
         self.thread.start()
 
     def _hand_over(self, request: HandoverRequest) -> Future[bytes]:
         asked: Future[bytes] = Future()
         self.give(request, asked)
         return asked
+
+    def _find_receipt(self, request: HubReceiptRequest) -> Future[HubReceiptReply | None]:
+        asked: Future[HubReceiptReply | None] = Future()
+        asked.set_result(self.shelf.get(request.ref))
+        return asked
+
+    def _found(self, request: HubReceiptRequest, reply: HubReceiptReply | None) -> None:
+        self.receipts.put((request, reply))
+
+    def ask_for_receipt(self, ref: str, port: int | None = None) -> HubReceiptReply | None:
+        place = HubPlace("T1", f"http://127.0.0.1:{port or self.server.port}", public(HUB_KEY))
+        question = msgspec.structs.replace(RECEIPT_QUESTION, ref=ref)
+        self.thread.ask(place, question)
+        request, reply = self.receipts.get(timeout=WAIT_S)
+        assert request == question
+        return reply
 
     def ask(self, key: bytes = public(HUB_KEY), port: int | None = None) -> HandoverReply | None:
         self.thread.ask(HubPlace("T1", f"http://127.0.0.1:{port or self.server.port}", key), QUESTION)
@@ -204,6 +317,19 @@ def test_points_come_over_the_shops_network(lan: Lan) -> None:
     reply = lan.ask()
     assert reply is not None
     assert reply.body == handover()
+
+
+def test_a_receipt_comes_over_the_shops_network(lan: Lan) -> None:
+    lan.shelf[SLIP] = RECEIPT
+    reply = lan.ask_for_receipt(SLIP)
+    assert reply is not None
+    assert (reply.document, reply.returns) == (PAPER, RECEIPT.returns)
+    assert lan.ask_for_receipt("T1-1-7-abcdef") is None  # it was never sold
+    lan.shelf["T1-1-7-abcdef"] = RECEIPT  # and a hub that shows another one is not believed
+    assert lan.ask_for_receipt("T1-1-7-abcdef") is None
+    assert lan.ask() is not None  # points come by the same thread
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert lan.ask_for_receipt(SLIP, silent.getsockname()[1]) is None
 
 
 def test_a_hub_with_nothing_to_give(lan: Lan) -> None:
@@ -237,7 +363,7 @@ def test_a_hub_that_is_gone_or_silent_is_given_up_soon(lan: Lan) -> None:
 
 def test_questions_that_waited_too_long_are_not_asked_any_more() -> None:
     heard: queue.SimpleQueue[HandoverReply | None] = queue.SimpleQueue()
-    thread = HubThread(TILL_KEY.sign, lambda _, reply: heard.put(reply))
+    thread = HubThread(TILL_KEY.sign, lambda _, reply: heard.put(reply), lambda _, __: None)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = HubPlace("T1", f"http://127.0.0.1:{silent.getsockname()[1]}", public(HUB_KEY))
         for _ in range(70):
