@@ -104,14 +104,20 @@ def arrive(books: Books, rows: Sequence[Row], facts: Facts) -> Arrival:
         fitting, rest = _next(books, left, known, facts)
         if not fitting:
             # Nothing fits any more. Unless the reason may still come, what has happened has happened.
-            forced = None if facts.fenced else next(iter(_heads(rest, known, facts)), None)
-            if forced is None:
+            heads = [] if facts.fenced else list(_heads(rest, known, facts))
+            if not heads:
                 break
+            # What the centre gave goes first: free points that come later pay the debt it leaves, and
+            # tills have spent what it gave. A till's missing parcel would stay a debt for good.
+            forced = min(heads, key=lambda row: not ledger.is_centre(row.entry.till))
             fitting = [forced]
             _apply(books, forced, known, facts)
         arrival.applied += fitting
         gone = {id(row) for row in fitting}
         left = [row for row in left if id(row) not in gone]
+    if not facts.fenced:  # what is free may have been granted before the centre was restored
+        for owner in sorted({row.owner for row in arrival.applied}):
+            settle(books, owner)
     arrival.waiting = left
     return arrival
 
@@ -186,8 +192,6 @@ def _post(books: Books, entry: Entry, body: bytes, owner: int, facts: Facts) -> 
     mine = books.of(owner)
     _cover(books, mine, entry)
     _count_once(books, mine, entry)
-    if not facts.fenced:  # what is free may have been granted before the centre was restored
-        settle(books, owner)
 
 
 def _tell_the_taker(books: Books, entry: Entry, body: bytes) -> None:
