@@ -140,9 +140,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """BEGIN IMMEDIATE … COMMIT; any exception rolls everything back."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, *, reading: bool = False) -> Iterator[None]:
+    """BEGIN IMMEDIATE … COMMIT; any exception rolls everything back. `reading`: only to see one moment."""
+    connection.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")

@@ -93,8 +93,12 @@ def synced(db: LedgerDb, till: str, answer: Answer, now_s: int) -> int:
 def claimed(
     db: LedgerDb, till: str, timeline: int, down: tuple[DownItem, ...], signature: bytes, now_s: int
 ) -> int:
-    """Apply what came with the answer to a claim; nothing where the centre lives another life by now."""
-    if timeline != db.uplink().timeline:
+    """Apply what came with the answer to a claim; nothing where it was given to another life.
+
+    The centre's, by its timeline; or this till's own, where the disk waits for its next one.
+    """
+    uplink = db.uplink()
+    if uplink.restoring or timeline != uplink.timeline:
         return 0
     with db.transaction():
         return _apply_all(db, till, timeline, down, signature, now_s)

@@ -288,8 +288,7 @@ class Reader:
 
         At most `limit` of them and, beyond the first, no more than BATCH_BYTES.
         """
-        self._db.execute("BEGIN")
-        try:
+        with files.transaction(self._db, reading=True):
             uplink = self.uplink()
             epoch, after = (
                 self._to_tell(uplink) if has is None else (uplink.epoch, has.get(uplink.epoch, 1) - 1)
@@ -311,8 +310,6 @@ class Reader:
             more = self.head(epoch, till)[0] > after + len(bodies)
             down = self.down_cursors(uplink.timeline)
             prev = self.hash_at(epoch, after, till)
-        finally:
-            self._db.execute("COMMIT")
         return Batch(uplink, epoch, after + 1, prev, tuple(bodies), tuple(documents), more, down)
 
     def _to_tell(self, uplink: Uplink) -> tuple[int, int]:

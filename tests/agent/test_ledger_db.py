@@ -442,6 +442,33 @@ def test_a_till_with_nothing_new_has_an_empty_batch(book: LedgerDb) -> None:
     assert book.pending() == (0, None)
 
 
+class SaysNo:
+    """The till's file on a disk that fails one statement."""
+
+    def __init__(self, connection: sqlite3.Connection, statement: str) -> None:
+        self._connection = connection
+        self._statement = statement
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+        if sql == self._statement:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(sql, values)
+
+
+def test_a_batch_that_the_disk_cut_short_does_not_keep_the_till_from_selling(book: LedgerDb) -> None:
+    sell(book, "r1")
+    sound = book._db
+    book._db = SaysNo(sound, "COMMIT")  # type: ignore[assignment]
+    with pytest.raises(sqlite3.OperationalError):
+        book.batch(TILL, 500)
+    book._db = sound
+    sell(book, "r2")
+    assert len(book.batch(TILL, 500).bodies) == 2
+
+
 def test_a_batch_is_bounded_in_bytes_too(book: LedgerDb) -> None:
     """After an outage: receipts that together are more than one message may be."""
     for number in range(3):
@@ -535,6 +562,14 @@ def test_a_gap_in_the_downlink_is_said_and_the_whole_answer_refused(
 def test_a_grant_that_cannot_be_booked_is_said(book: LedgerDb, body: bytes) -> None:
     with pytest.raises(LedgerFault):
         synced(book, *downlink(body))
+    assert left(book) == {}
+
+
+def test_a_claim_of_the_life_that_was_lost_gives_nothing_to_the_next(book: LedgerDb) -> None:
+    """Its answer reaches a disk on which a backup was put back: the centre suspends those points."""
+    told = downlink(grant_body(1))
+    heard.begin_restore(book, "restore-1")
+    assert heard.claimed(book, TILL, 1, told, b"", AT_S) == 0
     assert left(book) == {}
 
 
