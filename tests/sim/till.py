@@ -29,6 +29,7 @@ from agent.inbox import (
     Event,
     HandedOver,
     HandoverAsked,
+    HubReceiptAsked,
     HubReceiptFound,
     Inbox,
     LoadBatchAsked,
@@ -45,7 +46,7 @@ from agent.offline.ledger_db import LedgerDb, Reader, Uplink
 from agent.offline.snapshot_db import Members, SnapshotDb
 from agent.sync import machine, trust
 from agent.sync.asking import HubPlace
-from agent.sync.hub import Door, Turned
+from agent.sync.hub import PATH, RECEIPT_PATH, Door, Turned
 from agent.sync.machine import SyncMachine
 from agent.till import Till
 from loyalty import wire
@@ -102,8 +103,7 @@ class Outside:
         self._till.ask_hub(hub, request)
 
     def ask_hub_for_receipt(self, hub: HubPlace, request: HubReceiptRequest) -> None:
-        # The shop's network carries handovers here; a hub's receipts are tested with real sockets.
-        self._till.later.append(HubReceiptFound(request, None))
+        self._till.ask_hub_for_receipt(hub, request)
 
     def learn(self, card_key: int, member: Member) -> None:
         self._till.shelf.learn(card_key, member, self._till.wall_s())
@@ -123,7 +123,7 @@ class SimTill:
     in_force: InForce | None
     now_ms: Callable[[], int]
     send: Callable[..., None]
-    over_the_lan: Callable[[SimTill, str, bytes, Callable[[bytes | None], None]], None]
+    over_the_lan: Callable[[SimTill, str, str, bytes, Callable[[bytes | None], None]], None]
     clock_off_s: int = 0
     cable: bool = True  # is the link there?
     wants_sync: bool = True
@@ -360,30 +360,54 @@ class SimTill:
     # ---- the store's hub
 
     def ask_hub(self, hub: HubPlace, request: HandoverRequest) -> None:
-        signed = msgspec.structs.replace(
-            request, signature=self.key.sign(wire.handover_signing_bytes(request))
-        )
-
         def answered(body: bytes | None) -> None:
-            if not self.is_up:
-                return
             reply = None if body is None else _unpacked(200, body, wire.HandoverReply)
             good = reply is not None and trust.handover_is_good(hub.till, hub.key, request, reply)
             self.handle(HandedOver(request, reply if good else None))
 
-        self.over_the_lan(self, hub.till, wire.pack(signed), answered)
+        self._over_the_lan(hub, PATH, request, answered)
 
-    def answer_the_lan(self, body: bytes) -> bytes | None:
+    def ask_hub_for_receipt(self, hub: HubPlace, request: HubReceiptRequest) -> None:
+        def answered(body: bytes | None) -> None:
+            reply = None if body is None else _unpacked(200, body, wire.HubReceiptReply)
+            good = reply is not None and trust.hub_receipt_is_good(hub.till, hub.key, request, reply)
+            self.handle(HubReceiptFound(request, reply if good else None))
+
+        self._over_the_lan(hub, RECEIPT_PATH, request, answered)
+
+    def _over_the_lan(
+        self,
+        hub: HubPlace,
+        path: str,
+        request: HandoverRequest | HubReceiptRequest,
+        answered: Callable[[bytes | None], None],
+    ) -> None:
+        signed = msgspec.structs.replace(request, signature=self.key.sign(trust.asked_bytes(request)))
+
+        def heard(body: bytes | None) -> None:
+            if self.is_up:
+                answered(body)
+
+        self.over_the_lan(self, hub.till, path, wire.pack(signed), heard)
+
+    def answer_the_lan(self, path: str, body: bytes) -> bytes | None:
         """As the hub's server does (agent/sync/hub.py); None where it turns the question away."""
         door = Door(self.till_id, lambda: self.till.settings, self.key.sign)
+        now_s = self.now_ms() / 1000
         try:
-            ask = HandoverAsked(door.admit(body, "sim", self.now_ms() / 1000))
+            if path == PATH:
+                given = self._asked(HandoverAsked(door.admit(body, "sim", now_s)))
+                return None if given is None else wire.pack(door.answer(given))
+            question = door.admit_receipt(body, "sim", now_s)
         except Turned:
             return None
+        found = self._asked(HubReceiptAsked(question))
+        return None if found is None else wire.pack(door.show(question, found))
+
+    def _asked(self, ask: HandoverAsked | HubReceiptAsked) -> Any:
+        """What the till's thread answers; None where it cannot."""
         self.handle(ask)
-        if ask.reply.exception() is not None:
-            return None
-        return wire.pack(door.answer(ask.reply.result(0)))
+        return None if ask.reply.exception() is not None else ask.reply.result(0)
 
     def claim(self, request: ClaimRequest) -> None:
         def answered(status: int | None, body: bytes) -> None:

@@ -35,6 +35,7 @@ from agent.inbox import (
 from agent.offline import engine
 from agent.offline.ledger_db import Reader
 from agent.sync import machine
+from agent.sync.hub import RECEIPT_PATH
 from central import tending
 from central.fleet import enrolment, lives, polls
 from central.fleet.models import Centre, Store, Till, TillLife
@@ -403,7 +404,7 @@ class World:
         return till.name
 
     def over_the_lan(
-        self, till: SimTill, hub: str, body: bytes, answered: Callable[[bytes | None], None]
+        self, till: SimTill, hub: str, path: str, body: bytes, answered: Callable[[bytes | None], None]
     ) -> None:
         """A till asks the hub of its shop: the shop's network loses little, but it does."""
 
@@ -412,9 +413,10 @@ class World:
             said: list[bytes | None] = []
             if place is not None and place not in self.suspects and self.chance.random() > 0.05:
                 for _ in range(1 + (self.chance.random() < 0.1)):
-                    self._guard(place, lambda: said.append(place.answer_the_lan(body)))
+                    self._guard(place, lambda: said.append(place.answer_the_lan(path, body)))
                 self.happened["hub_asked"] += 1
             answer = said[-1] if said else None
+            self.happened["hub_receipt_shown"] += path == RECEIPT_PATH and answer is not None
             if answer is not None and self.chance.random() < 0.3 and not self.calm:
                 self.happened["hub_answer_lost"] += 1
                 answer = None

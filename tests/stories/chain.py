@@ -216,11 +216,11 @@ class Chain:
         self._network.append(Message(till, what, method, path, body, headers, answered))
 
     def over_the_lan(
-        self, till: SimTill, hub: str, body: bytes, answered: Callable[[bytes | None], None]
+        self, till: SimTill, hub: str, path: str, body: bytes, answered: Callable[[bytes | None], None]
     ) -> None:
         """A till asks the hub of its store, which may be dark."""
         other = self.tills[hub]
-        self._later.append(partial(answered, other.answer_the_lan(body) if other.is_up else None))
+        self._later.append(partial(answered, other.answer_the_lan(path, body) if other.is_up else None))
 
     def deliver(self) -> bool:
         """Bring one message to where it goes, and its answer back. Was there any?"""
