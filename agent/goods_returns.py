@@ -121,8 +121,9 @@ class _InHand:
     @property
     def next_ms(self) -> int:
         """When the next thing is not waited for any more."""
-        waits = self.hub is not None and not self.hub.over
-        return min(self.due_ms, self.hub.due_ms) if waits and self.hub else self.due_ms
+        if self.hub is None or self.hub.over:
+            return self.due_ms
+        return min(self.due_ms, self.hub.due_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,10 @@ class _Question:
 
 
 class HubThread:
-    """Asks one question after the other. `answered` gets what the hub gave, `found` the receipt that it
+    """Asks one question after the other.
 
-    showed, or None: nothing, or no answer. `sign` is this till's key.
+    `answered` gets the points that the hub gave, `found` the receipt that it showed; None: nothing, or
+    no answer. `sign` is this till's key.
     """
 
     def __init__(self, sign: Callable[[bytes], bytes], answered: Answered, found: Found) -> None:

@@ -11,10 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from django.db import connections
-from office import ANNA, BORIS, VERA, Office
+from office import ANNA, BORIS, VERA, Office, card_key
 from pretend_till import PretendTill, Refused
 from test_office_commands import done, kopilka
-from test_office_grants import card_key
 from test_office_lives import balance, holders
 
 from central import backups, status
