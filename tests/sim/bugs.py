@@ -225,13 +225,21 @@ SEEDS: Mapping[str, int] = {
     "what is sent again is taken for new": 1,
     "a clone's log is accepted": 1,
     "a restored till spends what its backup held": 1,
-    "a restored centre grants before it has heard everybody": 5,
-    "a till does not tell a restored centre what it was granted": 10,
+    "a restored centre grants before it has heard everybody": 4,
+    "a till does not tell a restored centre what it was granted": 4,
     "a quote's promise is not written down": 1,
     "a sale leaves the parcels it spent": 1,
     "a receipt is lost beside its entry": 1,
     "what stands on one disk is called durable": 1,
     "a till's next life holds what its last one held": 1,
-    "a restored centre forgets what it had not delivered": 2,
-    "a next life begins where it is asked for the second time": 7,
+    "a restored centre forgets what it had not delivered": 1,
+    "a next life begins where it is asked for the second time": 10,
+}
+
+_RESTORES = {"centre_backup": 5, "centre_restore": 3, "days": 4, "sync": 20}
+# What a bug needs to show itself, where that is rare in a usual world: how often it happens instead.
+FEEDS_ON: Mapping[str, Mapping[str, float]] = {
+    "a restored centre grants before it has heard everybody": _RESTORES,
+    "a till does not tell a restored centre what it was granted": _RESTORES,
+    "a restored centre forgets what it had not delivered": _RESTORES,
 }

@@ -1,7 +1,7 @@
 """Plant each bug of bugs.py and let the simulator hunt it; a bug that gets away is named, and the exit is 1.
 
-Each bug has the seed that found it quickest when it was planted. As the programs change that story
-changes too; then others are tried.
+Each bug has the seed that found it quickest when it was planted, and what it feeds on: in its worlds that
+happens oftener. As the programs change that story changes too; then others are tried.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from unittest import mock
 
 from tests.sim import centre
-from tests.sim.bugs import SEEDS, whole
-from tests.sim.world import World
+from tests.sim.bugs import FEEDS_ON, SEEDS, whole
+from tests.sim.world import ACTIONS, World
 
 TRIED = 12
 STEPS = 1_200
@@ -20,7 +21,8 @@ STEPS = 1_200
 
 def caught(bug: str, seed: int) -> str | None:
     """How the bug was caught with this seed, or None."""
-    with whole()[bug]():
+    often = {name: (weight, ACTIONS[name][1]) for name, weight in FEEDS_ON.get(bug, {}).items()}
+    with mock.patch.dict(ACTIONS, often), whole()[bug]():
         world = None
         try:
             world = World(seed)

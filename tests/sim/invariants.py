@@ -154,7 +154,10 @@ class Witness:
             expect(
                 "I1", promised <= here[lot], f"{till.name} promises {promised} of {lot}, holds {here[lot]}"
             )
-        sold = {sale_id for (sale_id,) in db.execute("SELECT sale_id FROM document")}
+        sold = {
+            sale_id
+            for (sale_id,) in db.execute("SELECT sale_id FROM document UNION SELECT sale_id FROM pruned_sale")
+        }
         lost = till.answered.keys() - sold
         expect("I6", not lost, f"{till.name} answered for {sorted(lost)}, and has no such sale")
         safe = self.world.centre.safe.get((till.till_id, uplink.epoch), 0)
