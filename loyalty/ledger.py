@@ -320,15 +320,13 @@ def strip(body: bytes) -> list[Any]:
 
 
 def restore(fields: Sequence[Any], till: str, epoch: int, seq: int, document: bytes | None) -> bytes:
-    """The canonical bytes again. Raises LedgerError where `fields` is no entry."""
+    """The canonical bytes again; whether they are an entry, `parse` says. Raises LedgerError."""
     if len(fields) < _BEFORE_DIGEST:
         raise LedgerError(f"not an entry: {len(fields)} fields arrived")
     digest = hashlib.sha256(document).digest() if document is not None else None
     try:
-        body = CANONICAL_VERSION + _encode(
+        return CANONICAL_VERSION + _encode(
             [till, epoch, seq, *fields[:_BEFORE_DIGEST], digest, *fields[_BEFORE_DIGEST:]]
         )
     except (RecursionError, OverflowError) as error:
         raise LedgerError(f"not an entry: {error}") from error
-    parse(body)
-    return body

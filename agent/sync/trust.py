@@ -108,6 +108,7 @@ def handover_is_good(hub: str, hub_key: bytes, request: HandoverRequest, reply: 
         return False
     try:
         given = ledger.parse(reply.body)
+        limits.check(given)
     except LedgerError:
         return False
     here, there = ledger.parcel(request.till), ledger.parcel(hub)
@@ -118,7 +119,6 @@ def handover_is_good(hub: str, hub_key: bytes, request: HandoverRequest, reply: 
         and {posting.account for posting in given.postings} == {here, there}
         and all(posting.points > 0 and posting.terms is not None for posting in to_us)
         and sum(posting.points for posting in to_us) <= request.want
-        and limits.fault(given) is None
     )
 
 

@@ -14,6 +14,7 @@ from central.ledger import applier, settling
 from central.members import registering
 from loyalty import wire
 from loyalty.protocol import centre as law
+from loyalty.protocol import intake
 
 SHOWN = 20
 
@@ -24,12 +25,17 @@ WORDS = {
     law.UNKNOWN_KIND: gettext_noop("An entry of an unknown kind; its points were booked"),
     law.UNKNOWN_MEMBER: gettext_noop("Points of an account that no member has"),
     law.UNKNOWN_POSTING: gettext_noop("An entry this version cannot book; update the centre"),
+    intake.UNREADABLE: gettext_noop("An entry this version cannot book; update the centre"),
+    intake.NO_DOCUMENT: gettext_noop("A sale or return came without its receipt; its points were booked"),
     accept.LATE: gettext_noop("A till that was closed has sent entries; accept or reverse them"),
     applier.BAD_PROOF: gettext_noop("Points were said to be handed over, and the word for it is not genuine"),
     corrections.NO_SALE: gettext_noop("Goods came back, and their sale is not here; settle it by hand"),
     corrections.WRONG_SLIP: gettext_noop("Goods came back by a slip with wrong digits; settle it by hand"),
     settling.TOO_MUCH: gettext_noop("More goods came back than were sold; their points were returned once"),
     settling.NOT_PRICED: gettext_noop("A return cannot be priced as its sale was; settle it by hand"),
+    registering.NO_CARD: gettext_noop(
+        "A card was registered and its document cannot be read; link it by hand"
+    ),
     registering.SAME_NUMBER: gettext_noop("Two cards came to one provisional account; part them by hand"),
 }
 

@@ -27,7 +27,7 @@ from central.fleet import lives, sessions, timeline
 from central.fleet.models import Centre, Till, TillCursor, TillLife
 from central.home import Home
 from central.intake import corrections
-from central.intake.models import InboxEntry, Incident
+from central.intake.models import InboxEntry, Incident, note
 from central.members import accounts, registering
 from loyalty import ledger, wire
 from loyalty.protocol import intake as law
@@ -333,6 +333,9 @@ def _store(till: str, new: Sequence[Link], quarantined_ms: int | None = None) ->
             for link in new
         ]
     )
+    for link in new:
+        if link.odd is not None:
+            note(link.entry, *link.odd)
     corrections.note_new(new)
     return frozenset(buckets.values())
 

@@ -33,7 +33,8 @@ def note_new(new: Sequence[Link]) -> None:
 
 
 def _note(entry: Entry, paper: bytes) -> None:
-    sale, digits = entry.ref or "", ""
+    named = ledger.read_ident(entry.ref or "")
+    sale, digits = named.entry_id if named is not None else "", ""
     if FLAG_PENDING in entry.flags:
         told = ledger.read_ident(_slip_line(paper))
         digits = told.digits or "" if told is not None else ""
@@ -96,8 +97,8 @@ def receipt(ref: str) -> wire.ReceiptReply:
         raise Refused(404, wire.NOT_YET, "that till has not told of it so far")
     if row is not None and row.quarantined_ms is not None:
         raise Refused(404, wire.NOT_YET, "somebody has to decide about that till's late entries first")
-    entry = ledger.parse(bytes(row.body)) if row is not None else None
-    if row is None or entry is None or row.document is None or entry.kind != "SALE":
+    entry = row.sale() if row is not None else None
+    if row is None or entry is None or row.document is None:
         raise Refused(404, wire.NO_SUCH_RECEIPT, "there is no such receipt")
     if ledger.fingerprint(bytes(row.h)) != named.digits:
         raise Refused(404, wire.NO_SUCH_RECEIPT, "there is no such receipt")

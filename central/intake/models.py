@@ -8,7 +8,8 @@ from django.db import models
 from django.db.models import Q
 
 from central import clock
-from loyalty.ledger import Entry
+from loyalty import ledger
+from loyalty.ledger import Entry, LedgerError
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,14 @@ class InboxEntry(models.Model):
     applied = models.BooleanField(default=False)
     waiting = models.BooleanField(default=False)
     quarantined_ms = models.BigIntegerField(null=True)
+
+    def sale(self) -> Entry | None:
+        """The entry, if it is a SALE."""
+        try:
+            entry = ledger.parse(bytes(self.body))
+        except LedgerError:  # it was kept all the same (loyalty/protocol/intake.py)
+            return None
+        return entry if entry.kind == "SALE" else None
 
     class Meta:
         db_table = "inbox"

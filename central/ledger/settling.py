@@ -31,7 +31,7 @@ from loyalty import ledger, repricing
 from loyalty.document import DocumentError, ReturnDocument, SaleDocument, parse, parse_any
 from loyalty.faults import Refused
 from loyalty.index import Compiled
-from loyalty.ledger import Entry
+from loyalty.ledger import Entry, LedgerError
 from loyalty.manifest import CATALOG, MAIN_FILE, RULEBOOK
 from loyalty.protocol import centre as law
 from loyalty.protocol import goods
@@ -74,13 +74,17 @@ def _settle(row: Correction) -> None:
     if case is None:
         return
     try:
-        target = _target(case)
-    except (repricing.PriceDiffersError, Refused, LookupError) as error:
+        _post(row, case, _target(case))
+    except (repricing.PriceDiffersError, Refused, LookupError, LedgerError) as error:
         note(case.entry, NOT_PRICED, f"its receipt cannot be priced again, settle it by hand: {error}")
         _close(row, Correction.DONE)
         return
     if _is_too_much(case):
         note(case.entry, TOO_MUCH, "more goods came back than were sold; their points count once")
+
+
+def _post(row: Correction, case: _Case, target: Sequence[Returned] | None) -> None:
+    """Raises LedgerError for what no ledger holds."""
     if case.sold.account is None:
         _close(row, Correction.DONE)
         return
@@ -116,12 +120,12 @@ def _case(row: Correction) -> _Case | None:
     if mine is None or sale is None:
         _close(row, Correction.WAITING)
         return None
-    entry, sold = ledger.parse(bytes(mine.body)), ledger.parse(bytes(sale.body))
+    entry, sold = ledger.parse(bytes(mine.body)), sale.sale()
     try:
         paper = parse(bytes(sale.document or b""))
     except DocumentError:
         paper = None
-    if paper is None or sold.kind != "SALE":
+    if paper is None or sold is None:
         note(entry, corrections.NO_SALE, "what it names is no sale; settle it by hand")
         _close(row, Correction.ODD)
         return None
@@ -145,13 +149,19 @@ def _corrections(
     rows = Correction.objects.filter(sale=row.sale)
     counted = [one for one in rows if one.state == Correction.DONE or one.pk == row.pk]
     keys = [(one.till, one.epoch, one.seq) for one in counted]
-    found: list[tuple[Entry, ReturnDocument | None]] = []
-    for item in InboxEntry.objects.filter(pk__in=keys, quarantined_ms=None):
-        told = parse_any(bytes(item.document)) if item.document is not None else None
-        found.append((ledger.parse(bytes(item.body)), told if isinstance(told, ReturnDocument) else None))
+    items = InboxEntry.objects.filter(pk__in=keys, quarantined_ms=None)
+    found = [(ledger.parse(bytes(item.body)), _told(bytes(item.document or b""))) for item in items]
     found.sort(key=lambda pair: (pair[0].at_s, pair[0].id))
     adjusts = tuple(ledger.parse(bytes(one.adjust)) for one in rows if one.adjust is not None)
     return tuple(found), adjusts
+
+
+def _told(body: bytes) -> ReturnDocument | None:
+    try:
+        told = parse_any(body)
+    except DocumentError:
+        return None
+    return told if isinstance(told, ReturnDocument) else None
 
 
 def _target(case: _Case) -> Sequence[Returned] | None:
@@ -161,6 +171,8 @@ def _target(case: _Case) -> Sequence[Returned] | None:
     if any(entry.kind == "VOID" for entry, _ in case.every):
         return None
     papers = [paper for _, paper in case.every if paper is not None]
+    if len(papers) < len(case.every):
+        raise LookupError("what came back once cannot be read")
     pricing = repricing.reprice(_programme_of(case.paper), case.paper)
     return give_back(pricing, repricing.asked_back(papers, case.paper))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+CARD_KIND_MAX_CHARS = 64
+
 
 class Account(models.Model):
     """Who owns points. `b` = ledger.bucket(account), first in the key as in every table of a bucket.
@@ -16,7 +18,7 @@ class Account(models.Model):
     b = models.PositiveSmallIntegerField()
     account = models.BigIntegerField()
     tier = models.CharField(max_length=64, null=True)
-    card_kind = models.CharField(max_length=64, null=True)
+    card_kind = models.CharField(max_length=CARD_KIND_MAX_CHARS, null=True)
     segments = models.JSONField(default=list)
     home_store = models.CharField(max_length=32, null=True)
     due_s = models.BigIntegerField(null=True)

@@ -19,13 +19,14 @@ from central.intake.models import InboxEntry, note
 from central.ledger import books as shelf
 from central.ledger.models import LedgerEntry
 from central.members import accounts
-from central.members.models import Account, Card
+from central.members.models import CARD_KIND_MAX_CHARS, Account, Card
 from loyalty import document, ledger
 from loyalty.ledger import Entry
 from loyalty.protocol import centre as law
 from loyalty.protocol.centre import Row
 
 SAME_NUMBER = "SAME_NUMBER"
+NO_CARD = "REGISTER_NO_CARD"
 
 
 def note_new(b: int, rows: Sequence[Row]) -> None:
@@ -34,8 +35,9 @@ def note_new(b: int, rows: Sequence[Row]) -> None:
         if row.entry.kind != "REGISTER" or row.entry.account is None:
             continue
         paper = InboxEntry.objects.get(till=row.entry.till, epoch=row.entry.epoch, seq=row.entry.seq).document
-        told = document.parse_any(bytes(paper)) if paper is not None else None
-        if not isinstance(told, document.RegisterDocument):
+        told = _told(bytes(paper or b""))
+        if told is None:
+            note(row.entry, NO_CARD, "it does not say of which card; give that account its card by hand")
             continue
         if row.owner != row.entry.account:
             # It was linked before. (The till is told: protocol/centre.py.) A centre that was restored may
@@ -54,6 +56,20 @@ def note_new(b: int, rows: Sequence[Row]) -> None:
         )
         if not new and made.registers != told.card_key:
             note(row.entry, SAME_NUMBER, "two cards came to one provisional account; part them by hand")
+
+
+def _told(body: bytes) -> document.RegisterDocument | None:
+    """The card, if it can be one: a key has 63 bits, and a kind fits its column."""
+    try:
+        told = document.parse_any(body)
+    except document.DocumentError:
+        return None
+    fits = (
+        isinstance(told, document.RegisterDocument)
+        and 0 <= told.card_key < 2**63
+        and len(told.card_kind or "") <= CARD_KIND_MAX_CHARS
+    )
+    return told if fits and isinstance(told, document.RegisterDocument) else None
 
 
 def link_new() -> int:

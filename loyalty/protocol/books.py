@@ -14,6 +14,7 @@ means stands in the entry: its own, where it speaks of its writer; else its `ref
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from loyalty import ledger
 from loyalty.ledger import Entry, LotTerms, Posting
 
 TOTALS = ("issued", "spent", "expired", "adjusted", "debt")
+_NUMBER = re.compile("[0-9]{1,18}")
 """Accounts of the double entry that belong to nobody's parcel."""
 
 
@@ -225,7 +227,7 @@ def told_life(till: str, epoch: int, answers: str = "") -> str:
 def told_epoch(entry: Entry) -> int:
     """The epoch in such a `ref`; 0, which no life has, where there is none."""
     epoch = (entry.ref or "").partition(":")[0].rpartition("-")[2]
-    return int(epoch) if epoch.isdigit() else 0
+    return int(epoch) if _NUMBER.fullmatch(epoch) else 0
 
 
 def told_answer(entry: Entry) -> str:
@@ -244,6 +246,11 @@ def holder_of(entry: Entry, account: str) -> str | None:
 def knows(entry: Entry) -> bool:
     """Does this version know every account of the double entry that `entry` posts to?"""
     return all(
-        posting.account == ledger.FREE or ledger.holder(posting.account) or posting.account in TOTALS
+        posting.account == ledger.FREE or posting.account in TOTALS or _is_parcel(posting.account)
         for posting in entry.postings
     )
+
+
+def _is_parcel(account: str) -> bool:
+    till, tilde, epoch = (ledger.holder(account) or "").partition("~")
+    return bool(till) and (not tilde or _NUMBER.fullmatch(epoch) is not None)

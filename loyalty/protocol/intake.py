@@ -17,7 +17,9 @@ the same till on it: FORK. So a clone is found at its second word, at the latest
 own cursor, without a session (its last one was lost with it). What becomes of such entries is
 decided afterwards, by people.
 
-What is odd about the CONTENT of an entry is never refused here: the sale has happened (centre.py).
+What is odd about the CONTENT of an entry is never refused: the sale has happened (centre.py). Not even
+an entry that cannot be read: its till signed it and chains on from it, and would have to say it for ever.
+Its bytes are kept, nothing moves, and a person is told.
 """
 
 from __future__ import annotations
@@ -25,13 +27,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any
 
 from loyalty import ledger, wire
 from loyalty.ledger import Entry, LedgerError
 from loyalty.protocol import limits
 
 WITH_DOCUMENT = frozenset({"SALE", "RETURN_GOODS"})
+
+UNREADABLE = "UNREADABLE"
+NO_DOCUMENT = "NO_DOCUMENT"
 
 
 class Refused(Exception):  # noqa: N818 - it is the answer that travels
@@ -68,13 +72,17 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An entry of the batch in its place in the chain."""
+    """An entry of the batch in its place in the chain. `odd`: a code and why, for a person to look at.
+
+    Where `body` cannot be read, `entry` is but its name, without an account.
+    """
 
     seq: int
     entry: Entry
     body: bytes
     document: bytes | None
     h: bytes
+    odd: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +169,13 @@ def _chain(cursor: Cursor, request: wire.SyncRequest) -> list[Link]:
     h = request.prev
     for seq, fields in enumerate(request.entries, request.first_seq):
         document = documents.get(seq)
-        entry, body = restore(cursor.till, cursor.epoch, seq, fields, document)
+        try:
+            body = ledger.restore(fields, cursor.till, cursor.epoch, seq, document)
+        except LedgerError as error:
+            raise Refused(400, "BAD_CHAIN", f"seq {seq} cannot be hashed: {error}") from error
         h = ledger.link(h, body)
-        links.append(Link(seq, entry, body, document, h))
+        entry, odd = _read(cursor, seq, body, document)
+        links.append(Link(seq, entry, body, document, h, odd))
     if h != request.head:
         raise Refused(
             400, "BAD_CHAIN", "the entries and receipts do not lead from prev to head; something was changed"
@@ -181,18 +193,15 @@ def _documents(request: wire.SyncRequest) -> dict[int, bytes]:
     return documents
 
 
-def restore(
-    till: str, epoch: int, seq: int, fields: list[Any], document: bytes | None
-) -> tuple[Entry, bytes]:
-    """The entry of a batch's array, and its canonical bytes. Raises Refused."""
+def _read(
+    cursor: Cursor, seq: int, body: bytes, document: bytes | None
+) -> tuple[Entry, tuple[str, str] | None]:
+    """The entry, and what is odd about it."""
     try:
-        body = ledger.restore(fields, till, epoch, seq, document)
         entry = ledger.parse(body)
+        limits.check(entry)
     except LedgerError as error:
-        raise Refused(400, "BAD_ENTRY", f"seq {seq}: {error}") from error
+        return Entry(cursor.till, cursor.epoch, seq, 0, "", None), (UNREADABLE, f"it moves nothing: {error}")
     if document is None and entry.kind in WITH_DOCUMENT:
-        raise Refused(400, "NO_DOCUMENT", f"entry {entry.id}: a {entry.kind} comes with its receipt")
-    fault = limits.fault(entry)
-    if fault:
-        raise Refused(400, "BAD_ENTRY", fault)
-    return entry, body
+        return entry, (NO_DOCUMENT, f"a {entry.kind} came without its document")
+    return entry, None

@@ -9,27 +9,29 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from loyalty.ledger import Entry, LotTerms
+from loyalty.ledger import Entry, LedgerError, LotTerms
 
 AT_MAX_S = 2**40
 KIND_MAX_CHARS = 32
 LOT_MAX_CHARS = 100
 RULE_MAX_CHARS = 80  # with its once-key
+REF_MAX_CHARS = 200
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
-def fault(entry: Entry) -> str | None:
-    """Why this cannot be an entry of the ledger, or None."""
+def check(entry: Entry) -> None:
+    """Raises LedgerError where this cannot be an entry of the ledger."""
     if not 0 <= entry.at_s <= AT_MAX_S:
-        return f"entry {entry.id}: its time is no time"
+        raise LedgerError(f"entry {entry.id}: its time is no time")
     if not _name(entry.kind, KIND_MAX_CHARS):
-        return f"entry {entry.id}: its kind is no name"
+        raise LedgerError(f"entry {entry.id}: its kind is no name")
+    if len(entry.ref or "") > REF_MAX_CHARS:
+        raise LedgerError(f"entry {entry.id}: its reference is too long")
     for posting in entry.postings:
         if not _name(posting.lot, LOT_MAX_CHARS) or not _name(posting.account, LOT_MAX_CHARS):
-            return f"entry {entry.id}: a posting without a proper lot and account"
+            raise LedgerError(f"entry {entry.id}: a posting without a proper lot and account")
         if posting.terms is not None and not _terms_ok(posting.terms):
-            return f"entry {entry.id}: the terms of lot {posting.lot} are no terms"
-    return None
+            raise LedgerError(f"entry {entry.id}: the terms of lot {posting.lot} are no terms")
 
 
 def _name(text: str, longest: int) -> bool:

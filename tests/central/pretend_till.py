@@ -363,6 +363,9 @@ class PretendTill:
         request = wire.LookupRequest(wire.WIRE_VERSION, card_key)
         return self._call("POST", f"/v1/tills/{self.id}/lookup", request, wire.LookupReply).member
 
+    def ask_receipt(self, ref: str) -> wire.ReceiptReply:
+        return self._call("GET", f"/v1/receipts/{ref}", None, wire.ReceiptReply)
+
     def manifest(self, channel: str) -> wire.ManifestReply:
         return self._call("GET", f"/v1/channels/{channel}/manifest", None, wire.ManifestReply)
 

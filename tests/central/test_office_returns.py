@@ -15,7 +15,7 @@ from central.fleet import lives
 from central.fleet.models import Centre, Till, TillLife
 from central.intake import accept
 from central.intake.models import Correction, Incident
-from central.ledger import applier
+from central.ledger import applier, settling
 from central.ledger.models import Balance, LedgerEntry, Share
 from central.members import registering
 from central.rules import publishing
@@ -156,7 +156,7 @@ def incidents() -> list[tuple[str, str]]:
 
 
 def ask(till: PretendTill, ref: str) -> wire.ReceiptReply:
-    reply = till._call("GET", f"/v1/receipts/{ref}", None, wire.ReceiptReply)
+    reply = till.ask_receipt(ref)
     key = Ed25519PublicKey.from_public_bytes(till.enrolment.reply_key)
     key.verify(reply.signature, wire.receipt_signing_bytes(till.id, ref, reply))
     return reply
@@ -341,6 +341,41 @@ def test_a_price_that_the_office_cannot_repeat_is_for_a_person(
     second.sync()
     assert incidents() == [(back.id, "RETURN_NOT_PRICED")]
     assert balance(anna) == 45_00
+
+
+@pytest.mark.parametrize("paper", [b"", b"no document", document.VERSION + b"\x93\xa6return\x01"])
+def test_a_return_whose_document_cannot_be_read_stops_nobody(
+    first: PretendTill, second: PretendTill, anna: int, paper: bytes
+) -> None:
+    """It is for a person; the sale's other return, and every other till's sync, go on."""
+    sale = sell(first, anna)
+    first.sync()
+    odd = second.write("RETURN_GOODS", None, document=paper or None, ref=sale.id)
+    second.sync()
+    seen = take_back_unseen(second, slip_of(first, sale), 1_000)
+    second.sync()
+    first.sync()
+    assert (state_of(odd), state_of(seen)) == (Correction.DONE, Correction.DONE)
+    assert (seen.id, settling.NOT_PRICED) in incidents()
+    assert adjusts(anna) == []
+
+
+@pytest.mark.parametrize(
+    "paper",
+    [
+        b"",
+        b"no document",
+        document.canonical(document.RegisterDocument(2**64 - 1, "card", None)),
+        document.canonical(document.RegisterDocument(17, "card", "k" * 300)),
+    ],
+)
+def test_a_new_card_whose_document_cannot_be_read_stops_nobody(first: PretendTill, paper: bytes) -> None:
+    account = ledger.provisional_account(4711)
+    odd = first.write("REGISTER", account, document=paper or None)
+    first.sell(account, earn=5_00)
+    assert first.sync().next_seq == 3
+    assert incidents() == [(odd.id, registering.NO_CARD)]
+    assert balance(account) == 5_00
 
 
 def test_goods_of_a_sale_without_a_card_move_no_points(first: PretendTill, second: PretendTill) -> None:

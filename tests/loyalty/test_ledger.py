@@ -249,7 +249,7 @@ def test_what_is_no_entry_says_so(body: bytes) -> None:
 @pytest.mark.parametrize("fields", [[], [1, "SALE"], ["x"] * 6, [1, "SALE", None, [["a", "L", 1]], None, []]])
 def test_what_arrives_and_is_no_entry_says_so(fields: list[Any]) -> None:
     with pytest.raises(LedgerError):
-        restore(fields, "T1", 1, 1, None)
+        parse(restore(fields, "T1", 1, 1, None))
 
 
 def test_nesting_without_end_is_refused_on_arrival_too() -> None:
