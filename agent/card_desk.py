@@ -103,5 +103,5 @@ class CardDesk:
             with self._ledger.transaction():
                 registered = self._ledger.register(self._till, card, self._clock.now_s())
             self._outside.wake_sync()
-        reply = replies.customer_reply(holder, customer, in_force, online=online)
+        reply = replies.customer_reply(holder, customer, in_force, self._clock.now_s(), online=online)
         return {**reply, "registered": registered}

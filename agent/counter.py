@@ -389,6 +389,9 @@ class Counter:
             with self._ledger.reading():
                 self._advance(current, sale.Answered(self._offer(current.sale, current.in_force)))
         except (Refused, LedgerFault) as error:
+            # Nothing is on its way any more: the same cart again is a new question.
+            current.sale = replace(current.sale, state=State.OPEN)
+            current.wish = current.word = None
             current.waiting.clear()
             for ask in asks:
                 self._refuse(ask, error)
@@ -668,7 +671,8 @@ class Counter:
                 outcome = sale.PrintTrouble(maybe=False, reason=reason)
             case OutputUnknown(_, _, reason):
                 outcome = sale.PrintTrouble(maybe=True, reason=reason)
-        _, effects = sale.step(self._in_hand(job.sale_id).sale, outcome)
+        # What is printed was committed; voided since or not, how the print ended is noted.
+        _, effects = sale.step(Sale(job.sale_id, State.COMMITTED), outcome)
         for effect in effects:
             match effect:
                 case sale.NotePrint(word):

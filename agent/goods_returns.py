@@ -48,7 +48,7 @@ from agent.inbox import (
     ReturnGoods,
 )
 from agent.offline.engine import InForce, PastRules, wall_clock, without_settings
-from agent.offline.ledger_db import LedgerDb, LedgerFault, Place, Written
+from agent.offline.ledger_db import LedgerDb, LedgerFault, Place, Written, return_key
 from agent.outside import Outside
 from agent.replies import LINES_COLUMNS
 from agent.slip import ReturnData, Translate, layout_return
@@ -279,7 +279,7 @@ class GoodsReturns:
 
     def _repeated(self, ask: ReturnGoods) -> bool:
         """Was this asked before? The same question gets the same answer, another one a refusal."""
-        before = self._ledger.answer(_key(ask.body.return_id), "return")
+        before = self._ledger.answer(return_key(ask.body.return_id), "return")
         if before is None:
             return False
         said = msgspec.json.decode(before.body)
@@ -512,7 +512,7 @@ class GoodsReturns:
         written, said = self._ledger.append(
             self._till,
             build,
-            sale_id=_key(body.return_id),
+            sale_id=return_key(body.return_id),
             verb="return",
             body_sha256=_sha256(body),
             at_s=now_s,
@@ -524,7 +524,7 @@ class GoodsReturns:
         for ask in current.asks:
             ask.reply.set_result(msgspec.json.decode(said))
         if columns is not None:
-            job = Job(_key(body.return_id), written.entry.epoch, written.entry.seq)
+            job = Job(return_key(body.return_id), written.entry.epoch, written.entry.seq)
             self._counter.print_document(
                 written.entry.id, job, layout_return(slips[0], columns, self._translate)
             )
@@ -664,11 +664,6 @@ def _refused(faults: Sequence[Fault]) -> Problem:
     said = [{"path": fault.path, **both(fault.text)} for fault in faults]
     text = N_("these goods cannot come back: {first}", first=faults[0].text)
     return Problem(422, "return_refused", text, {"faults": said})
-
-
-def _key(return_id: str) -> str:
-    """Under which a return lies beside the sales; no sale's id has a slash."""
-    return f"return/{return_id}"
 
 
 def _sha256(asked: msgspec.Struct) -> bytes:

@@ -22,6 +22,7 @@ from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLo
 from loyalty.faults import Fault, Refused
 from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent, once_key, once_rule
 from loyalty.once import counters_on, key_day
+from loyalty.protocol.books import is_live
 from loyalty.sale import Cart, Offer, Paid
 from loyalty.settings import earn_waits_days
 from loyalty.texts import N_
@@ -52,6 +53,10 @@ class Customer:
     worked: Mapping[str, Sequence[str]] = field(default_factory=dict)
     new: bool = False
     owes: bool = False
+
+    def live(self, shop_now: str) -> list[Parcel]:
+        """What may be spent at `shop_now` (shop wall-clock)."""
+        return [p for p in self.parcels if is_live(LotTerms(p.active_from, p.expires_at, p.rule), shop_now)]
 
     @property
     def is_flagged(self) -> bool:
@@ -175,9 +180,7 @@ def _seen(customer: Customer, cart: Cart, in_force: InForce, opened_s: int, may_
     member = customer.member
     now = wall_clock(in_force.local(opened_s))
     told_on = wall_clock(in_force.local(customer.as_of_s))
-    live = [
-        p for p in customer.parcels if p.active_from <= now and (p.expires_at is None or now < p.expires_at)
-    ]
+    live = customer.live(now)
     live.sort(key=lambda p: (p.expires_at is None, p.expires_at or "", p.active_from, p.lot))
     lots = tuple(SeenLot(p.lot, p.points, p.active_from, p.expires_at) for p in live[:LOTS_MAX])
     if may_lend > 0:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from agent.drivers.document import document_lines
-from agent.offline.engine import InForce
+from agent.offline.engine import InForce, wall_clock
 from agent.offline.ledger_db import Hold, Written
 from agent.pricing import Customer
 from agent.slip import SlipData, Translate, layout
@@ -55,7 +55,9 @@ def sale_reply(
         "quote": msgspec.json.decode(offer.quote) if offer else None,
         "titles": offer.titles if offer else {},
         "rulebook_seq": offer.rulebook_seq if offer else in_force.rulebook_seq,
-        "customer": customer_reply(holder, customer, in_force, online=online) if holder else None,
+        "customer": customer_reply(holder, customer, in_force, sale.opened_s, online=online)
+        if holder
+        else None,
         "messages": [
             {"code": code, **both(text)}
             for code, text in _messages(
@@ -113,14 +115,14 @@ def held_reply(holds: list[Hold], now_s: int) -> dict[str, Any]:
 
 
 def customer_reply(
-    holder: Holder, customer: Customer | None, in_force: InForce, *, online: bool
+    holder: Holder, customer: Customer | None, in_force: InForce, now_s: int, *, online: bool
 ) -> dict[str, Any]:
-    """Who buys, and what can be spent here; of a card that nobody knows, only that."""
+    """Who buys, and what can be spent here at `now_s`; of a card that nobody knows, only that."""
     reply: dict[str, Any] = {"card": holder.masked, "found": customer is not None}
     if customer is not None:
         reply |= {
             "tier": customer.member.tier,
-            "available_here": sum(parcel.points for parcel in customer.parcels),
+            "available_here": sum(p.points for p in customer.live(wall_clock(in_force.local(now_s)))),
             "balance": customer.balance,
             "as_of": None if customer.new else in_force.local(customer.as_of_s).isoformat(),
             "provisional": customer.new or not online,

@@ -33,7 +33,7 @@ def slip_data(
     for line in quote["lines"]:
         for rule, amount in line["discounts"].items():
             discounts[rule] = discounts.get(rule, 0) + amount
-    live = _live(customer.parcels, wall_clock(now)) if customer else []
+    live = customer.live(wall_clock(now)) if customer else []
     available = None
     if customer is not None:
         available = customer.balance if fresh else sum(parcel.points for parcel in live)
@@ -71,10 +71,6 @@ def _as_of(customer: Customer | None, in_force: InForce) -> datetime | None:
 def as_copy(data: SlipData) -> SlipData:
     """The same slip, marked КОПИЯ."""
     return replace(data, copy=True)
-
-
-def _live(parcels: Sequence[Parcel], now: str) -> list[Parcel]:
-    return [p for p in parcels if p.active_from <= now and (p.expires_at is None or now < p.expires_at)]
 
 
 def _earned(offer: Offer, now: datetime) -> tuple[Earned, ...]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from agent.offline.ledger_db import LedgerDb, LedgerFault, Reader
+from agent.offline.ledger_db import LedgerDb, LedgerFault, Reader, return_key
 from loyalty import document, ledger, wire
 from loyalty.ledger import Entry, LedgerError, LotTerms
 from loyalty.protocol import till as law
@@ -405,7 +405,7 @@ def _sale_id(db: Reader, told: document.Document | None) -> str | None:
         case document.SaleDocument(receipt=receipt):
             sale_id = receipt.id
         case document.ReturnDocument(return_id=return_id):
-            sale_id = return_id
+            sale_id = return_key(return_id)
         case _:
             return None
     return sale_id if db.sale_entry(sale_id) is None else None

@@ -207,6 +207,11 @@ class Batch:
     down: dict[int, int]
 
 
+def return_key(return_id: str) -> str:
+    """Under which a return lies beside the sales; no sale's id has a slash."""
+    return f"return/{return_id}"
+
+
 class Reader:
     """Reading, by whoever; one object a thread."""
 

@@ -298,15 +298,17 @@ def test_what_the_centre_has_of_the_lost_disk_comes_back_and_can_be_voided(
     state: StateDir, restored: Shop, tmp_path: Path
 ) -> None:
     told = lost_entries(state, tmp_path)
-    restored.till.handle(ApplyAsked(ApplyRestore(second_life(log_to=3))))
+    restored.till.handle(ApplyAsked(ApplyRestore(second_life(log_to=4))))
     ask = LoadBatchAsked(500)
     restored.till.handle(ask)
     assert ask.reply.result(0).missing_log == (1, 2)
     restored.till.handle(ApplyAsked(StoreLog(told)))
     restored.till.handle(ApplyAsked(StoreLog(told)))  # and again: the answer was slow
-    assert restored.ledger.verify("T1") == 3
+    assert restored.ledger.verify("T1") == 4
     assert restored.ledger.parcel_points() == 0
     assert (restored.get("r2")["state"], restored.get("r3")["state"]) == ("closed", "closed")
+    with pytest.raises(Problem, match="does not know"):
+        restored.get("r4")  # a return is no sale, and could be voided as one
     restored.know()
     voided = restored.void("r2")  # its points were of a lot that this disk never saw
     assert voided["entry"] == "T1-2-1"
@@ -328,6 +330,7 @@ def lost_entries(state: StateDir, tmp_path: Path) -> wire.LogReply:
                             why="the centre")  # fmt: skip
         sell(shop, "r2")
         sell(shop, "r3", redeem=0)
+        shop.take_back("r4", {"1": 1_000}, sale_id="r3")
         batch = shop.ledger.batch("T1", 500, {1: 2})
     return wire.LogReply(1, 2, tuple(map(ledger.strip, batch.bodies)), batch.documents, more=False)
 

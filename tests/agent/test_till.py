@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from agent import pricing
 from agent.drivers.contracts import OutputComplete, OutputFailed, OutputUnknown, ScanData
 from agent.drivers.document import document_lines
 from agent.inbox import LinkChanged, LookedUp, LookupFailed, Problem
+from loyalty.faults import Fault, Refused
 from loyalty.texts import N_
 from tests.agent.shop import ACCOUNT, CARD, LOT, Shop, key_of, milk
 
@@ -313,6 +315,33 @@ def test_a_lookup_that_fails_ends_the_wait(shop: Shop) -> None:
     ask = shop.put_later("r1", card=CARD)
     shop.till.handle(LookupFailed(key_of(CARD)))
     assert ask.reply.result(0)["state"] == "quoted"
+
+
+def test_a_price_that_is_refused_after_the_wait_can_be_asked_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is on its way any more: whoever asks again must not wait for it for ever."""
+    shop.till.handle(LinkChanged(None, ""))
+    first = shop.put_later("r1", card=CARD)
+    with monkeypatch.context() as broken:
+        broken.setattr(pricing, "make_offer", refuses)
+        shop.till.handle(LookupFailed(key_of(CARD)))
+    with pytest.raises(Problem, match="cannot be priced"):
+        first.reply.result(0)
+    again = shop.put_later("r1", card=CARD)
+    shop.clock_ms += 1000
+    shop.till.ring()
+    assert again.reply.result(0)["state"] == "quoted"
+
+
+def refuses(*_: Any, **__: Any) -> NoReturn:
+    raise Refused([Fault("lines", N_("too much"))])
+
+
+def test_points_whose_day_is_over_are_not_said_to_be_available(regular: Shop) -> None:
+    regular.grant(700, lot="c:233-1-2-0", expires_at="2026-11-18T12:00:00")  # it is past two o'clock
+    assert regular.parcels() == {LOT: 60_000, "c:233-1-2-0": 700}
+    assert regular.put("r1", card=CARD)["customer"]["available_here"] == 60_000
 
 
 def test_more_points_than_lie_here_are_not_promised_but_named(regular: Shop) -> None:
