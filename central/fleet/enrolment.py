@@ -15,7 +15,7 @@ from django.db import transaction
 from central import clock
 from central.errors import Trouble
 from central.fleet import lives, sessions
-from central.fleet.models import ID_PATTERN, EnrolmentCode, Store, Till, TillCursor
+from central.fleet.models import ID_PATTERN, Centre, EnrolmentCode, Store, Till, TillCursor
 from central.home import Home, public_bytes
 from central.ledger.models import FREE
 from central.rules import publishing, store_settings
@@ -168,7 +168,7 @@ def _accept(till: Till, request: wire.EnrollRequest) -> None:
     till.public_key = request.public_key
     till.agent_version = "".join(c for c in request.agent_version[:VERSION_MAX_CHARS] if c.isprintable())
     till.enrolled_ms = clock.now_ms()
-    lives.begin(till)
+    lives.begin(till, Centre.objects.get().epochs_left_out)
     # The first till of a store is its hub until an operator names another; it is never chosen anew
     # by itself, for the points that were placed there stay there.
     Store.objects.filter(id=till.store_id, hub=None).update(hub=till.id)

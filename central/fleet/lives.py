@@ -153,15 +153,18 @@ def resume(life: TillLife) -> int:
     return points
 
 
-def begin(till: Till) -> None:
-    """The next life of a till: an empty log, and downlinks that begin in this life of the centre."""
+def begin(till: Till, after: int = 0) -> None:
+    """The next life of a till: an empty log, and downlinks that begin in this life of the centre.
+
+    Its epoch is above `after`.
+    """
     now = Centre.objects.get().timeline
     DownMessage.objects.filter(till=till.id, gseq__lt=0).delete()
     for head in DownHead.objects.filter(till=till.id).exclude(timeline=now):
         DownMessage.objects.filter(b=head.b, till=till.id).delete()  # they were for the life before
         fresh = shelf.new_downlink(head.b, till.id, now)
         DownHead.objects.filter(pk=head.pk).update(timeline=now, gseq=0, h=fresh.h)
-    _begin(till, till.epoch + 1, now)
+    _begin(till, max(till.epoch, after) + 1, now)
 
 
 def _begin(till: Till, epoch: int, spoke_in: int) -> None:
@@ -224,7 +227,11 @@ def catch_up(till: Till, epoch: int) -> None:
     """The till is in a later life than this restored centre remembers; it has yet to speak in it.
 
     The lives between, of which we remember nothing, have ended too: the till tells them from the beginning.
+    Raises Refused where there would be more of them than a box is ever restored.
     """
+    if epoch - till.epoch > timeline.EPOCHS_LEFT_OUT:
+        text = f"epoch {epoch} of a till in epoch {till.epoch}; close it and enrol it anew"
+        raise Refused(409, wire.EPOCH, text)
     for later in range(till.epoch + 1, epoch + 1):
         _end(till, trusted=True)
         _begin(till, later, spoke_in=0)

@@ -15,6 +15,7 @@ class Centre(models.Model):
     timeline = models.BigIntegerField()
     created_ms = models.BigIntegerField()
     next_account = models.BigIntegerField(default=1)
+    epochs_left_out = models.PositiveIntegerField(default=0)  # a till that is enrolled begins above them
     # Restored from a backup, and some till has not yet said what it was granted before (§5.11).
     fenced = models.BooleanField(default=False)
     backed_up_ms = models.BigIntegerField(null=True)

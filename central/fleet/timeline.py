@@ -37,6 +37,9 @@ from loyalty.protocol.intake import Refused
 NUMBERS_LEFT_OUT = 10_000_000
 """Accounts that may have been given out since the backup was made: tills know whose they are, we do not."""
 
+EPOCHS_LEFT_OUT = 1_000
+"""Lives that may have been begun by a code since then: no other machine may write entries of their names."""
+
 
 def begin_anew(after: int = 0) -> int:
     """This database was restored: begin its next life, fenced. The new timeline.
@@ -48,6 +51,7 @@ def begin_anew(after: int = 0) -> int:
         centre.timeline = max(clock.now_s(), centre.timeline + 1, after + 1)
         centre.fenced = _unheard(centre.timeline).exists()
         centre.next_account += NUMBERS_LEFT_OUT
+        centre.epochs_left_out += EPOCHS_LEFT_OUT
         centre.save()
     return centre.timeline
 

@@ -18,7 +18,7 @@ from test_office_lives import balance, holders
 
 from central import backups, status
 from central.errors import Trouble
-from central.fleet import lives
+from central.fleet import lives, timeline
 from central.fleet.models import Centre, TillCursor, TillLife
 from central.intake.models import Incident
 from central.ledger.models import Balance, DownMessage, LedgerEntry
@@ -197,6 +197,29 @@ def test_with_two_tills_nothing_is_given_out_before_both_have_spoken(office: Off
     first.sync()
     assert (first.held(anna), second.held(anna)) == (9_00, 90_00)
     assert not Incident.objects.exists()
+
+
+def test_a_till_that_the_backup_does_not_know_lends_its_name_to_no_other_machine(
+    office: Office, elsewhere: Path
+) -> None:
+    """T2 was enrolled after the backup, and sells on. The restored office gives its number away again."""
+    office.store("S1")
+    anna = office.member(ANNA, "0")
+    office.till()
+    backup = backups.make(office.home, elsewhere)
+    forgotten = office.till()
+    before = forgotten.sell(anna, earn=10_00)
+    the_disk_dies(office)
+
+    restored(office, backup)
+    with pytest.raises(Refused, match="401 NOT_ENROLLED"):
+        forgotten.sync()
+    another = office.till()
+    assert (another.id, another.epoch) == ("T2", timeline.EPOCHS_LEFT_OUT + 1)
+    assert another.sell(anna, earn=20_00).id != before.id
+    with pytest.raises(Refused, match="401 SIGNATURE"):
+        forgotten.sync()
+    assert another.sync().next_seq == 2
 
 
 def test_the_fence_does_not_wait_for_a_till_that_was_closed(office: Office, elsewhere: Path) -> None:

@@ -28,6 +28,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='centre',
+            name='epochs_left_out',
+            field=models.PositiveIntegerField(default=0),
+        ),
+        migrations.AddField(
+            model_name='centre',
             name='fenced',
             field=models.BooleanField(default=False),
         ),
