@@ -106,8 +106,10 @@ def monotonic_ms() -> int:
 class Desk:
     """What the sync thread asks of the till's thread: posted to its inbox, awaited here."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, link_is_back: Callable[[], None]) -> None:
         self._inbox = inbox
+        self._link_is_back = link_is_back
+        self._is_lost = False
 
     def load_batch(self, limit: int, adopt: Adoption | None) -> BatchToSend:
         """What there is to send."""
@@ -128,6 +130,9 @@ class Desk:
     def link(self, word: str | None, detail: str) -> None:
         """How the link is."""
         self._inbox.post(LinkChanged(word, detail))
+        if self._is_lost and word is None:
+            self._link_is_back()
+        self._is_lost = word is not None
 
 
 class Programme:
@@ -470,7 +475,13 @@ def _links(
         inbox.post(ReceiptFound(ref, reply if ours else None, refused))
 
     programme.on_interval = partial(setattr, machine, "interval_s")
-    sync = SyncThread(Centre(identity.server_url, identity.till), machine, Desk(inbox), channels.fetch)
+
+    def link_is_back() -> None:
+        if outside.bell is not None:
+            outside.bell.link_is_back()
+
+    desk = Desk(inbox, link_is_back)
+    sync = SyncThread(Centre(identity.server_url, identity.till), machine, desk, channels.fetch)
     outside.sync = sync
     outside.lookups = LookupThread(
         Centre(identity.server_url, identity.till),

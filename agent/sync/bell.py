@@ -5,7 +5,8 @@ elsewhere, and news should not wait for the next sync of anybody.
 
 The centre compares what it has sent with what this till has applied (`heard`), so nothing is missed
 between two polls. A poll that says "sync" when the sync before has brought nothing forward (a
-downlink that waits for an update of the agent) is followed by a pause, and so is one that fails.
+downlink that waits for an update of the agent) is followed by a pause, and so is one that fails. The
+pause ends when a sync finds the link back: the shop's points may be wanted elsewhere at once.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class BellThread:
         self._wake = wake
         self._random = random.SystemRandom()
         self._stopping = threading.Event()
+        self._link_is_back = threading.Event()
         self._in_vain = 0  # polls in a row that failed, or moved nothing
         self._fault = ""  # of the poll before, so that the same one is logged once
         self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
@@ -66,13 +68,19 @@ class BellThread:
     def stop(self) -> None:
         """End. A poll in flight is not waited for: it may stand for half a minute, and touches nothing."""
         self._stopping.set()
+        self._link_is_back.set()
+
+    def link_is_back(self) -> None:
+        """A sync got through after some that did not. Any thread."""
+        self._link_is_back.set()
 
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
                 self._poll()
-                if self._in_vain:
-                    self._stopping.wait(self._pause_s())
+                if self._in_vain and self._link_is_back.wait(self._pause_s()):
+                    self._in_vain = 0
+                self._link_is_back.clear()
         finally:
             self._centre.close()
 

@@ -95,6 +95,28 @@ def test_a_bell_that_rings_for_what_cannot_be_heard_does_not_ring_in_circles(til
     till.polls.get(timeout=WAIT_S)
 
 
+def test_a_link_that_is_back_ends_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an outage another shop may want points from here at once, and not in a minute."""
+    till = Till()
+    thread = BellThread(till, lambda: till.session, lambda: till.heard, till.wake)
+
+    def pause_s() -> float:
+        till.pauses.put(thread._in_vain)
+        return 3600.0
+
+    monkeypatch.setattr(thread, "_pause_s", pause_s)
+    thread.start()
+    till.polls.get(timeout=WAIT_S)
+    till.ends.put(LinkError("down"))
+    assert till.pauses.get(timeout=WAIT_S) == 1
+    thread.link_is_back()
+    till.polls.get(timeout=WAIT_S)
+    till.ends.put(LinkError("down after all"))
+    assert till.pauses.get(timeout=WAIT_S) == 1  # it counts anew
+    thread.stop()
+    assert till.closed.wait(WAIT_S)
+
+
 def test_pauses_have_a_bound() -> None:
     thread = BellThread(Till(), str, int, lambda _: None)
     thread._in_vain = 10_000
