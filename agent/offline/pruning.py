@@ -69,6 +69,7 @@ def step(db: LedgerDb, server_s: int) -> int:
         if stretch is not None:
             _forget(db, stretch)
         _forget_messages(db, uplink, old_s)
+        _forget_strangers(db, old_s)
         db.execute(
             "DELETE FROM pruned_sale WHERE sale_id IN"
             " (SELECT sale_id FROM pruned_sale WHERE at_s < ? ORDER BY at_s LIMIT ?)",
@@ -148,8 +149,17 @@ def _forget_lots(db: LedgerDb, gone: Iterable[ledger.Entry]) -> None:
             "DELETE FROM parcel WHERE account = ? AND points = 0 AND lot IN (SELECT value FROM json_each(?))",
             (owner, json.dumps(sorted(lots - needed))),
         )
-        if not left and not db.held(owner):
-            db.execute("DELETE FROM standing WHERE account = ?", (owner,))
+
+
+def _forget_strangers(db: LedgerDb, old_s: int) -> None:
+    """Accounts of which nothing lies here, and nobody has come with their card for as long."""
+    db.execute(
+        "DELETE FROM standing WHERE account IN"
+        " (SELECT account FROM standing s WHERE touched_s <= ? AND NOT EXISTS"
+        " (SELECT 1 FROM parcel WHERE parcel.account = s.account AND points > 0)"
+        " ORDER BY touched_s LIMIT ?)",
+        (old_s, ROWS_A_STEP),
+    )
 
 
 def _forget_messages(db: LedgerDb, uplink: Uplink, old_s: int) -> None:

@@ -134,6 +134,18 @@ def test_a_lot_that_a_young_sale_spent_stays(shop: Shop) -> None:
     assert shop.parcels() == {LOT: 20_000}
 
 
+def test_a_card_that_was_only_looked_at_is_forgotten_too(shop: Shop) -> None:
+    """A shop by the motorway sees a hundred thousand cards once."""
+    shop.ledger.note_home(4711, home=False, now_s=shop.wall_s)
+    assert count(shop, "standing") == 2
+    days_pass(shop, 89)
+    sync(shop)
+    assert count(shop, "standing") == 2
+    days_pass(shop, 2)
+    sync(shop)
+    assert shop.ledger.execute("SELECT account FROM standing").fetchall() == [(ACCOUNT,)]  # it has points
+
+
 def test_a_little_at_a_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "ROWS_A_STEP", 2)
     for n in range(6):
