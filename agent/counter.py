@@ -258,9 +258,7 @@ class Counter:
             return False
         if self._clock.is_off and current.sale.id not in self._in_time:
             return self._ask_for_the_time(current, customer)
-        want = pricing.missing(
-            current.sale.id, self._till, cart, current.sale.opened_s, customer, current.in_force
-        )
+        want = self._missing(current, cart, customer)
         if want <= 0:
             return False
         current.wish = Wish(Asking(), customer.member.account, hub)
@@ -699,14 +697,27 @@ class Counter:
 
     def _sale_reply(self, current: OpenSale) -> dict[str, Any]:
         holder = current.sale.cart.holder if current.sale.cart else None
+        customer = self._cards.customer(holder, current.sale.id) if holder else None
         return replies.sale_reply(
             current.sale,
             current.in_force,
-            self._cards.customer(holder, current.sale.id) if holder else None,
+            customer,
             unknown=holder is not None and self._cards.is_unknown(holder),
+            more_elsewhere=customer is not None and self._wants_more(current, customer),
             online=self._health.online,
             disk_full=self._health.has("disk_full"),
         )
+
+    def _wants_more(self, current: OpenSale, customer: pricing.Customer) -> bool:
+        """Would this quote spend points that do not lie here? (One that the disk remembers does not say.)"""
+        cart, offer = current.sale.cart, current.sale.offer
+        if cart is None or offer is None or offer.receipt.redeem is None:
+            return False
+        return self._open.get(current.sale.id) is current and self._missing(current, cart, customer) > 0
+
+    def _missing(self, current: OpenSale, cart: Cart, customer: pricing.Customer) -> int:
+        opened_s = current.sale.opened_s
+        return pricing.missing(current.sale.id, self._till, cart, opened_s, customer, current.in_force)
 
     def _in_hand(self, sale_id: str) -> OpenSale:
         """The sale as it stands: in memory, held on disk, committed on disk, or new."""

@@ -42,10 +42,14 @@ def sale_reply(
     customer: Customer | None,
     *,
     unknown: bool,
+    more_elsewhere: bool,
     online: bool,
     disk_full: bool,
 ) -> dict[str, Any]:
-    """How a sale stands that is not committed: its quote, its customer, what the cashier should know."""
+    """How a sale stands that is not committed: its quote, its customer, what the cashier should know.
+
+    `more_elsewhere`: this receipt would spend points that do not lie here.
+    """
     cart, offer = sale.cart, sale.offer
     holder = cart.holder if cart else None
     return {
@@ -61,7 +65,13 @@ def sale_reply(
         "messages": [
             {"code": code, **both(text)}
             for code, text in _messages(
-                cart, offer, customer, unknown=unknown, online=online, disk_full=disk_full
+                cart,
+                offer,
+                customer,
+                unknown=unknown,
+                more_elsewhere=more_elsewhere,
+                online=online,
+                disk_full=disk_full,
             )
         ],
     }
@@ -136,6 +146,7 @@ def _messages(
     customer: Customer | None,
     *,
     unknown: bool,
+    more_elsewhere: bool,
     online: bool,
     disk_full: bool,
 ) -> list[tuple[str, Text]]:
@@ -145,11 +156,8 @@ def _messages(
         notes.append(nobodys_card(unknown=unknown, online=online))
     if customer is not None and customer.new:
         notes.append(("card_new", NEW_CARD))
-    if cart is not None and cart.redeem is not None and customer is not None:
-        here = sum(parcel.points for parcel in customer.parcels)
-        asked = cart.redeem if isinstance(cart.redeem, int) else customer.balance
-        if min(asked, customer.balance) > here:
-            notes.append(("points_elsewhere", ELSEWHERE))
+    if more_elsewhere:
+        notes.append(("points_elsewhere", ELSEWHERE))
     if cart is not None and cart.redeem is not None and offer is not None and offer.receipt.redeem is None:
         notes.append(("clock", CLOCK))
     if offer is not None and offer.lent:

@@ -344,6 +344,14 @@ def test_points_whose_day_is_over_are_not_said_to_be_available(regular: Shop) ->
     assert regular.put("r1", card=CARD)["customer"]["available_here"] == 60_000
 
 
+def test_points_that_this_receipt_cannot_use_are_not_named(regular: Shop) -> None:
+    """A cashier with a queue reads what matters: 450.00 may be paid with points, and 600.00 are here."""
+    reply = regular.put("r1", card=CARD, redeem="max", lines=[milk(10_000)])
+    assert reply["quote"]["redeemed"] == 45_000
+    assert reply["customer"]["balance"] == 100_000
+    assert reply["messages"] == []
+
+
 def test_more_points_than_lie_here_are_not_promised_but_named(regular: Shop) -> None:
     reply = regular.put("r1", card=CARD, redeem="max", lines=[milk(20_000)])
     assert reply["quote"]["redeemed"] == 60_000
