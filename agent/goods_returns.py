@@ -17,7 +17,8 @@ then, so two returns of one sale cannot give the same points.
 **Whose receipts.** A sale of this till is named by its id or its entry. One of another till is named by
 the last line of its slip, all of it: the six digits show that somebody holds the slip. The store's hub
 is asked for what it sold itself, and shows what it took back of it. Where the link is up, the centre is
-asked as well: it knows what other tills took back. Its word that there is no such receipt is the last.
+asked as well, also for a sale of our own: it knows what other tills took back. Its word that there is no
+such receipt is the last, but for our own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -87,6 +88,25 @@ class _Sale:
     ident: str
     corrections: tuple[tuple[Entry, bytes | None], ...]
     owner: int | None  # whose points they are today, as far as is known here
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A sale that was found: canonical document, the slip's six digits, and what others say has corrected it.
+
+    `owner`: whose points they are today, as the finder says.
+    """
+
+    entry: Entry
+    document: bytes
+    digits: str
+    told: tuple[tuple[Entry, bytes | None], ...] = ()
+    owner: int | None = None
+
+    @property
+    def ident(self) -> str:
+        """The last line of its slip."""
+        return f"{self.entry.id}-{self.digits}"
 
 
 @dataclass(slots=True)
@@ -262,12 +282,12 @@ class GoodsReturns:
         sale: _Sale | None = None
         priced: _Priced | None = None
         try:
-            sale = self._own(current.body)
-            if sale is None:
-                if self._await_receipt(current):
-                    return
-                sale = self._told(current)
-            if sale is not None:
+            own = self._own(current.body)
+            if self._await_receipt(current, own):
+                return
+            found = self._told(current, own)
+            if found is not None:
+                sale = self._sale(found)
                 self._check(current, sale)
                 compiled = self._compiled(sale.paper) or (current.rules.compiled if current.rules else None)
                 if compiled is None and self._await_rules(current, sale.paper):
@@ -290,7 +310,7 @@ class GoodsReturns:
 
     # ----------------------------------------------------------------- where the sale is
 
-    def _own(self, body: ReturnBody) -> _Sale | None:
+    def _own(self, body: ReturnBody) -> _Found | None:
         """The sale in our own ledger. Raises Problem for one that would be here, if it had ever been."""
         if body.sale_id is not None:
             entry = self._ledger.sale_entry(body.sale_id)
@@ -311,64 +331,58 @@ class GoodsReturns:
         digits = ledger.fingerprint(receipt.head)
         if receipt.entry.kind != "SALE" or named.digits not in (None, digits):
             raise Problem(404, "unknown_sale", NO_RECEIPT)
-        return self._sale(receipt.entry, receipt.document, digits, (), None)
+        return _Found(receipt.entry, receipt.document, digits)
 
-    def _told(self, current: _InHand) -> _Sale | None:
-        """The sale as the hub and the centre (verified) have told it.
+    def _told(self, current: _InHand, own: _Found | None) -> _Found | None:
+        """The sale with what the hub and the centre (verified) have told of it.
 
-        Raises Problem where the centre says that there is none.
+        Raises Problem where it is not ours, and the centre says that there is none.
         """
         heard = current.heard
         if heard is None:
-            return None
-        if heard.refused == NO_SUCH_RECEIPT:
+            return own
+        if heard.refused == NO_SUCH_RECEIPT and own is None:
             raise Problem(404, "unknown_sale", NO_RECEIPT)
         hub = current.hub.answer if current.hub is not None else None
         reply = heard.answer or hub  # the centre knows later news of the owner
         if reply is None:
-            return None
-        digits = heard.ref.rpartition("-")[2]
+            return own
         since = [*(hub.returns if hub else ()), *(heard.answer.returns if heard.answer else ())]
-        corrections = tuple((ledger.parse(body), paper or None) for body, paper in since)
-        return self._sale(ledger.parse(reply.entry), reply.document, digits, corrections, reply.owner)
+        told = tuple((ledger.parse(body), paper or None) for body, paper in since)
+        if own is not None:
+            return replace(own, told=told, owner=reply.owner)
+        digits = heard.ref.rpartition("-")[2]
+        return _Found(ledger.parse(reply.entry), reply.document, digits, told, reply.owner)
 
-    def _sale(
-        self,
-        entry: Entry,
-        paper: bytes,
-        digits: str,
-        told: Sequence[tuple[Entry, bytes | None]],
-        owner: int | None,
-    ) -> _Sale:
+    def _sale(self, found: _Found) -> _Sale:
         """With every correction that is known, told or our own, each once."""
-        ours = self._ledger.corrections(entry.id)
-        every = {one.id: (one, body) for one, body in [*told, *ours]}
+        ours = self._ledger.corrections(found.entry.id)
+        every = {one.id: (one, body) for one, body in [*found.told, *ours]}
         corrections = sorted(every.values(), key=lambda pair: (pair[0].at_s, pair[0].id))
-        account = entry.account if owner is None else owner
+        account = found.entry.account if found.owner is None else found.owner
         return _Sale(
-            entry,
-            document.parse(paper),
-            f"{entry.id}-{digits}",
+            found.entry,
+            document.parse(found.document),
+            found.ident,
             tuple(corrections),
             None if account is None else self._ledger.owner(account),
         )
 
-    def _await_receipt(self, current: _InHand) -> bool:
-        """Own ledger, hub, centre: is there somebody whom we ask now, or have asked and still wait for?"""
-        named = ledger.read_ident(current.body.ref or "")
-        if named is None:
-            return False  # no last line of a slip: only a person can find it
-        if named.digits is None:
-            raise Problem(422, "ref_incomplete", WHOLE_LINE)
+    def _await_receipt(self, current: _InHand, own: _Found | None) -> bool:
+        """Hub, centre: is there somebody whom we ask now, or have asked and still wait for?"""
         if current.heard is not None:
             return False
-        ref = f"{named.entry_id}-{named.digits}"
+        ref = own.ident if own is not None else _last_line(current.body)
+        if ref is None:
+            return False  # only a person can find it
         if not current.late:
-            if current.hub is None:
-                self._ask_hub(current, named.till, ref)
+            if current.hub is None and own is None:
+                self._ask_hub(current, ref)
             if current.hub is not None and not current.hub.over:
                 return True
-            if current.asked_ref is None and self._health.online:
+            # Of a sale that the centre has not heard of, nobody else can have heard.
+            known_there = own is None or self._ledger.is_acked(own.entry)
+            if current.asked_ref is None and self._health.online and known_there:
                 current.asked_ref = ref
                 self._outside.receipt(ref)
             if current.asked_ref is not None:
@@ -376,10 +390,10 @@ class GoodsReturns:
         current.heard = ReceiptFound(ref, None, None)  # what the centre says now comes too late
         return False
 
-    def _ask_hub(self, current: _InHand, seller: str, ref: str) -> None:
+    def _ask_hub(self, current: _InHand, ref: str) -> None:
         """The hub has the receipts of its own sales, and of no others."""
-        place = self._counter.hub()
-        if place is None or place.till != seller:
+        place, named = self._counter.hub(), ledger.read_ident(ref)
+        if place is None or named is None or place.till != named.till:
             return
         request = HubReceiptRequest(WIRE_VERSION, self._till, ref, secrets.token_bytes(16), b"")
         current.hub = _HubAsked(request, self._clock.monotonic_ms() + HUB_MS)
@@ -610,6 +624,16 @@ class GoodsReturns:
         return without_settings(
             sale.paper.receipt.store if sale else "", sale.paper.receipt.at if sale else NO_CLOCK
         )
+
+
+def _last_line(body: ReturnBody) -> str | None:
+    """The last line of another till's slip; None: it is none. Raises Problem where its digits are missing."""
+    named = ledger.read_ident(body.ref or "")
+    if named is None:
+        return None
+    if named.digits is None:
+        raise Problem(422, "ref_incomplete", WHOLE_LINE)
+    return f"{named.entry_id}-{named.digits}"
 
 
 def _papers(sale: _Sale) -> list[ReturnDocument]:

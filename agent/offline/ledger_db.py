@@ -396,6 +396,11 @@ class Reader:
         row = self._db.execute("SELECT count(*) FROM standing WHERE touched_s > ?", (since_s,)).fetchone()
         return int(row[0])
 
+    def is_acked(self, entry: Entry) -> bool:
+        """Has the centre taken this entry of ours? (One of a life that has ended counts as taken.)"""
+        uplink = self.uplink()
+        return entry.epoch != uplink.epoch or entry.seq <= uplink.acked_seq
+
     def was_restored(self) -> bool:
         """Has this till's log lives that ended?"""
         return self._db.execute("SELECT 1 FROM past_epoch").fetchone() is not None

@@ -203,17 +203,23 @@ def _tell_the_taker(books: Books, entry: Entry, body: bytes) -> None:
 
 
 def _takes_from_others(entry: Entry) -> bool:
-    """Does it take points that its till neither holds nor made? (A void takes back what its sale made.)"""
+    """Does it take points that its till neither holds nor made? (A void takes back what its sale made, and
+
+    a return what the sale made that it names, whoever sold.)
+    """
     if ledger.is_centre(entry.till):
         return False
     own = ledger.parcel(entry.till)
+
+    def is_of_its_sale(lot: str) -> bool:
+        return ledger.maker(lot) == entry.till or (
+            entry.kind == "RETURN_GOODS" and lot.rpartition("-")[0] == entry.ref
+        )
+
     return any(
         p.points < 0
         and p.account != own
-        and (
-            ledger.holder(p.account) is not None
-            or (p.account == ledger.FREE and ledger.maker(p.lot) != entry.till)
-        )
+        and (ledger.holder(p.account) is not None or (p.account == ledger.FREE and not is_of_its_sale(p.lot)))
         for p in entry.postings
     )
 

@@ -7,8 +7,8 @@ of each rule. Here is who gives and who takes them.
 came from, the last one spent first, as parcels of the till that takes the goods, with the terms they
 had. A lot that has expired meanwhile comes back too; the till gives it up like any expired parcel.
 
-**Points earned are taken back** of the till's parcel of that lot; of `free`, where the sale put them
-there for a later day that has not come, and this till made the sale; and what is missing, spent or
+**Points earned are taken back** of `free`, where the sale put them there for a later day that has not
+come, so that nobody can have had them; of the till's parcel of that lot; and what is missing, spent or
 lying elsewhere, is owed. It is never taken from the money.
 
 **Never more than there was.** What earlier corrections of the sale have given and taken is read from
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from loyalty import ledger
 from loyalty.document import SaleDocument
-from loyalty.ledger import DEBT, FREE, ISSUED, SPENT, Entry, LotTerms, Posting, Spent, maker, parcel
+from loyalty.ledger import DEBT, FREE, ISSUED, SPENT, Entry, LotTerms, Posting, Spent, parcel
 from loyalty.protocol import moves
 from loyalty.returns import Returned
 
@@ -163,7 +163,7 @@ def take_goods(
         if points <= 0:
             continue
         due[credit.rule] -= points
-        if credit.later and maker(credit.lot) == till and shop_now < credit.terms.active_from:
+        if credit.later and shop_now < credit.terms.active_from:
             postings += moves.move(FREE, ISSUED, {credit.lot: points})
         else:
             postings += moves.take_back(till, credit.lot, points, held.get(credit.lot, 0))

@@ -318,8 +318,8 @@ def test_goods_come_back_in_another_shop(shop: Shop, other: Shop) -> None:
     assert (answer["sale"], answer["money"], answer["points_back"]) == ("T1-1-1", 45_000, 45_000)
     assert other.parcels() == {LOT: 45_000}
     assert other.ledger.parcel(ACCOUNT, LOT) is not None
-    # What that sale earned lies free for T1 to take back; this till can only owe it.
-    assert answer["debt"] == 2_200
+    # What that sale earned lies free until its first day: nobody can have spent it, and nothing is owed.
+    assert (answer["points_taken_back"], answer["debt"]) == (2_200, 0)
     assert other.ledger.verify("T2") == 1
     paper = document.parse_any(other.ledger.corrections("T1-1-1")[0][1] or b"")
     assert isinstance(paper, ReturnDocument)
@@ -509,6 +509,39 @@ def test_with_a_link_the_office_says_what_came_back_elsewhere(
     neighbour.till.handle(ReceiptFound(ident, reply, None))
     with pytest.raises(Problem, match="3000 are left"):
         ask.reply.result(0)
+
+
+def test_with_a_link_the_office_is_asked_what_came_back_elsewhere_of_our_own_sale(
+    shop: Shop, other: Shop
+) -> None:
+    """Else the same goods are paid back twice: first over there, then here."""
+    sell(shop)
+    ident, reply = told(shop)
+    shop.reply(next_seq=2)
+    far = other.take_back_later("ret1", {"1": 7_000}, ref=ident)
+    other.till.handle(ReceiptFound(ident, reply, None))
+    far.reply.result(0)
+    elsewhere = tuple((ledger.canonical(e), paper or b"") for e, paper in other.ledger.corrections("T1-1-1"))
+    ask = shop.take_back_later("ret2", {"1": 4_000}, sale_id="r1")
+    assert shop.outside.receipts == [ident]
+    assert not ask.reply.done()
+    shop.till.handle(ReceiptFound(ident, msgspec.structs.replace(reply, returns=elsewhere), None))
+    with pytest.raises(Problem, match="3000 are left"):
+        ask.reply.result(0)
+
+
+@pytest.mark.parametrize("said", ["nothing", "NO_SUCH_RECEIPT", "NOT_YET"])
+def test_our_own_sale_needs_nobody_elses_word(shop: Shop, said: str) -> None:
+    sell(shop)
+    ident, _ = told(shop)
+    shop.reply(next_seq=2)
+    ask = shop.take_back_later("ret1", sale_id="r1")
+    if said == "nothing":
+        shop.clock_ms += 1_000
+        shop.till.ring()
+    else:
+        shop.till.handle(ReceiptFound(ident, None, said))  # an office that was restored, perhaps
+    assert ask.reply.result(0)["points_back"] == 45_000
 
 
 def test_a_sale_that_the_office_has_not_heard_of_is_the_hubs_to_show(shop: Shop, neighbour: Shop) -> None:

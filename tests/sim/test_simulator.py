@@ -28,7 +28,7 @@ def played(module: str, *words: str) -> str:
 
 @pytest.mark.timeout(600)
 def test_everything_goes_wrong_and_nothing_is_lost_or_spent_twice() -> None:
-    """Two worlds, one with a courtesy K; a fault that never happened fails the run too."""
+    """Two worlds and more, one with a courtesy K; a fault that never happened fails the run too."""
     said = played("tests.sim", "--seed", str(SEED))
     assert said.startswith(f"seed {SEED}\n")
 
