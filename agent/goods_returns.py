@@ -56,6 +56,7 @@ from agent.slip import ReturnData, Translate, layout_return
 from agent.sync.asking import HUB_MS
 from agent.texts import both
 from loyalty import document, ledger, repricing
+from loyalty.amounts import Quantity
 from loyalty.document import DocumentError, ReturnDocument, ReturnedLine, SaleDocument
 from loyalty.faults import Fault, Refused, at_item, at_key, did_you_mean
 from loyalty.index import Compiled
@@ -417,7 +418,11 @@ class GoodsReturns:
                 hint = did_you_mean(line_id, list(left))
                 faults.append(Fault(path, N_("the receipt has no such line; {hint}", hint=hint)))
             elif quantity > left[line_id]:
-                text = N_("returns {quantity} where {left} are left", quantity=quantity, left=left[line_id])
+                text = N_(
+                    "returns {quantity} where {left} are left",
+                    quantity=Quantity(quantity),
+                    left=Quantity(left[line_id]),
+                )
                 faults.append(Fault(path, text))
         if faults:
             raise _refused(faults)

@@ -181,7 +181,7 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
 def test_no_more_comes_back_than_was_sold(shop: Shop) -> None:
     sell(shop)
     shop.take_back("ret1", {"1": 6_000}, sale_id="r1")
-    with pytest.raises(Problem, match="4000 are left") as refused:
+    with pytest.raises(Problem, match="4 are left") as refused:
         shop.take_back("ret2", {"1": 5_000}, ref="T1-1-1")
     assert refused.value.status == 422
 
@@ -332,7 +332,7 @@ def test_what_came_back_before_is_known_wherever_it_was(shop: Shop, other: Shop)
     ident, reply = told(shop)
     ask = other.take_back_later("ret2", {"1": 4_000}, ref=ident)
     other.till.handle(ReceiptFound(ident, reply, None))
-    with pytest.raises(Problem, match="3000 are left"):
+    with pytest.raises(Problem, match="3 are left"):
         ask.reply.result(0)
     ask = other.take_back_later("ret2", {"1": 3_000}, ref=ident)
     other.till.handle(ReceiptFound(ident, reply, None))
@@ -507,7 +507,7 @@ def test_with_a_link_the_office_says_what_came_back_elsewhere(
     assert not ask.reply.done()
     reply = msgspec.structs.replace(reply, returns=tuple(elsewhere))
     neighbour.till.handle(ReceiptFound(ident, reply, None))
-    with pytest.raises(Problem, match="3000 are left"):
+    with pytest.raises(Problem, match="3 are left"):
         ask.reply.result(0)
 
 
@@ -526,7 +526,7 @@ def test_with_a_link_the_office_is_asked_what_came_back_elsewhere_of_our_own_sal
     assert shop.outside.receipts == [ident]
     assert not ask.reply.done()
     shop.till.handle(ReceiptFound(ident, msgspec.structs.replace(reply, returns=elsewhere), None))
-    with pytest.raises(Problem, match="3000 are left"):
+    with pytest.raises(Problem, match="3 are left"):
         ask.reply.result(0)
 
 
