@@ -88,6 +88,7 @@ class Wish:
     hub: HubPlace | None
     question: HandoverRequest | None = None  # to the hub
     claim: ClaimRequest | None = None  # at the centre
+    is_heard: bool = False  # the claim was answered, with points or without
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,8 @@ class Counter:
         opened_anew = current.sale.opened_s not in (0, changed.opened_s)
         return self.in_force if opened_anew and self.in_force is not None else current.in_force
 
-    def _offer(self, priced: Sale, in_force: InForce) -> Offer:
+    def _offer(self, priced: Sale, in_force: InForce, *, cut_off: bool = False) -> Offer:
+        """Price it. `cut_off`: the centre has not answered for this sale, whatever the sync thread thinks."""
         cart = priced.cart
         if cart is None:
             raise LedgerFault(N_("sale {id} has no cart", id=priced.id))
@@ -209,7 +211,7 @@ class Counter:
         if cart.redeem is not None and self._clock.is_off and priced.id not in self._in_time:
             cart = msgspec.structs.replace(cart, redeem=None)  # by this clock no lot can be judged (§5.16)
         lend = 0
-        if customer is not None and cart.redeem is not None and not self._health.online:
+        if customer is not None and cart.redeem is not None and (cut_off or not self._health.online):
             lend = may_lend(self._ledger, customer, priced.id, in_force.settings.courtesy_points)
         return pricing.make_offer(
             priced.id,
@@ -329,6 +331,7 @@ class Counter:
         for current in list(self._open.values()):
             wish = current.wish
             if wish is not None and wish.claim is not None and wish.claim.claim_id == request.claim_id:
+                wish.is_heard = reply is not None
                 event = asking.ClaimAnswered(reply.granted, reply.asking) if reply else asking.ClaimFailed()
                 self._ask(current, wish, event)
 
@@ -383,9 +386,11 @@ class Counter:
             return
         current.due_ms = None
         asks = list(current.waiting)
+        cut_off = current.wish is not None and current.wish.claim is not None and not current.wish.is_heard
         try:
             with self._ledger.reading():
-                self._advance(current, sale.Answered(self._offer(current.sale, current.in_force)))
+                offer = self._offer(current.sale, current.in_force, cut_off=cut_off)
+                self._advance(current, sale.Answered(offer))
         except (Refused, LedgerFault) as error:
             # Nothing is on its way any more: the same cart again is a new question.
             current.sale = replace(current.sale, state=State.OPEN)

@@ -1,8 +1,8 @@
 """Courtesy: how many points a till may lend that it does not hold (ledger-sync.md §5.4).
 
-With the link down, and the store's hub of no help, a customer may stand here whose points lie
-elsewhere. A programme may let its tills lend up to K points an account and outage. What is lent
-becomes the account's debt; the office nets it from what is free.
+With the link down, or the centre silent for this sale, and the store's hub of no help, a customer may
+stand here whose points lie elsewhere. A programme may let its tills lend up to K points an account and
+outage. What is lent becomes the account's debt; the office nets it from what is free.
 
 **What an outage is** needs no clock: entries that the centre has not acknowledged. A restart does not
 begin a new one, and a void gives back what was lent.

@@ -202,11 +202,11 @@ class Shop:
         body.setdefault("lines", [milk()])
         ask = PutSale(sale_id, msgspec.convert(body, SaleBody))
         self.till.handle(ask)
-        self.no_points_elsewhere()
+        self.nobody_answers_claims()
         return ask.reply.result(0)
 
-    def no_points_elsewhere(self) -> None:
-        """The centre has nothing for whoever claimed."""
+    def nobody_answers_claims(self) -> None:
+        """Nobody answers whoever claimed."""
         while self.outside.claims:
             self.till.handle(Claimed(self.outside.claims.pop(), None))
 

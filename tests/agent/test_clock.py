@@ -197,7 +197,7 @@ def test_with_the_centres_word_for_this_sale_points_are_spent(
     assert earned.active_from[:10] == "2026-12-02"  # a fortnight from the centre's day
     other = shop.put_later("r2", card=CARD, redeem=1_000)
     assert len(shop.outside.claims) == 1  # each sale has its own word
-    shop.no_points_elsewhere()
+    shop.nobody_answers_claims()
     assert other.reply.result(0)["quote"]["redeemed"] == 0
 
 
