@@ -28,6 +28,7 @@ from loyalty.wire import Member
 
 QUOTE_WAIT_MS = 1_000  # ledger-sync.md §5.4: one second in all
 FRESH_S = 300  # older than this, a known card is asked about again, without waiting
+PENDING_IS_TRUE_S = 86_400
 REMEMBERED_MAX = 256
 
 PAYMENT_CARD = N_("this is a bank card; it was not kept; take the shop's card")
@@ -112,7 +113,13 @@ class Cards:
             as_of_s=member.as_of_ms // 1000,
             worked=self._ledger.worked(member.account, epoch, since),
             owes=self._ledger.own_debt(member.account, epoch, since) < 0,
+            pending=self._pending(member) + self._ledger.own_pending(member.account, epoch, since),
         )
+
+    def _pending(self, member: Member) -> int:
+        """What the centre said that nobody could spend yet; a day later that is no news any more."""
+        young = self._clock.now_s() - member.as_of_ms // 1000 < PENDING_IS_TRUE_S
+        return member.pending if young else 0
 
     def registration(self, holder: Holder, account: int) -> Registration | None:
         """What is told of a card before the first entry of its provisional account; None for any other."""

@@ -43,7 +43,7 @@ class Customer:
     of `as_of_s` (UTC seconds) and with this till's own entries since. `worked` = rule ->
     the local dates of those entries, where a rule with a counter did something.
     `new`: the centre has told nothing of this card; all that is known is what happened here.
-    `owes`: those entries left a debt.
+    `owes`: those entries left a debt. `pending`: of `balance`, what nobody can spend yet.
     """
 
     member: Member
@@ -53,6 +53,12 @@ class Customer:
     worked: Mapping[str, Sequence[str]] = field(default_factory=dict)
     new: bool = False
     owes: bool = False
+    pending: int = 0
+
+    @property
+    def elsewhere(self) -> int:
+        """Points (hundredths) that may be spent, and not promised here: at other tills or at the centre."""
+        return self.balance - self.pending - sum(parcel.points for parcel in self.parcels)
 
     def live(self, shop_now: str) -> list[Parcel]:
         """What may be spent at `shop_now` (shop wall-clock)."""
@@ -119,10 +125,9 @@ def make_offer(
 
 def missing(sale_id: str, till: str, cart: Cart, opened_s: int, customer: Customer, in_force: InForce) -> int:
     """How many points (hundredths) that lie elsewhere this receipt would spend, if they were here."""
-    elsewhere = customer.balance - sum(parcel.points for parcel in customer.parcels)
-    if elsewhere <= 0:
+    if customer.elsewhere <= 0:
         return 0
-    lot = Parcel(ELSEWHERE, elsewhere, wall_clock(in_force.local(opened_s)), None, "")
+    lot = Parcel(ELSEWHERE, customer.elsewhere, wall_clock(in_force.local(opened_s)), None, "")
     rich = replace(customer, parcels=(*customer.parcels, lot))
     offer = make_offer(sale_id, till, cart, opened_s, rich, in_force)
     return sum(piece.points for piece in offer.spends if piece.lot == ELSEWHERE)

@@ -134,6 +134,7 @@ def customer_reply(
             "tier": customer.member.tier,
             "available_here": sum(p.points for p in customer.live(wall_clock(in_force.local(now_s)))),
             "balance": customer.balance,
+            "pending": customer.pending,
             "as_of": None if customer.new else in_force.local(customer.as_of_s).isoformat(),
             "provisional": customer.new or not online,
         }

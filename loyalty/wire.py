@@ -318,6 +318,7 @@ class Member(msgspec.Struct, array_like=True, frozen=True):
     as_of_ms: Whole = 0
     included_seq: Whole = 0  # of the asking till's current epoch
     home: str | None = None  # the till where this account's points are kept, if it has a home
+    pending: Whole = 0  # of `balance`: points whose first day is ahead in the asking till's shop
 
 
 class LookupReply(msgspec.Struct, array_like=True, frozen=True):

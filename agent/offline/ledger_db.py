@@ -22,7 +22,7 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -476,16 +476,30 @@ class Reader:
         """The same of what it owes: below zero where they left a debt."""
         return self._own_sum(account, epoch, after_seq, lambda name: name == ledger.DEBT)
 
-    def _own_sum(self, account: int, epoch: int, after_seq: int, counts: Callable[[str], bool]) -> int:
+    def own_pending(self, account: int, epoch: int, after_seq: int) -> int:
+        """How many points of such entries' sales went to the centre, to live later (hundredths)."""
+        kinds = ("SALE", "VOID", "RETURN_GOODS")
+        return self._own_sum(account, epoch, after_seq, lambda name: name == ledger.FREE, kinds)
+
+    def _own_sum(
+        self,
+        account: int,
+        epoch: int,
+        after_seq: int,
+        counts: Callable[[str], bool],
+        kinds: Collection[str] = ledger.TILL_KINDS,
+    ) -> int:
         rows = self._db.execute(
             "SELECT body FROM entry WHERE epoch = ? AND seq > ? AND"
             " (account = ? OR account IN (SELECT account FROM alias WHERE owner = ?))",
             (epoch, after_seq, account, account),
         ).fetchall()
+        entries = (_parse_entry(body) for (body,) in rows)
         return sum(
             posting.points
-            for (body,) in rows
-            for posting in _parse_entry(body).postings
+            for entry in entries
+            if entry.kind in kinds
+            for posting in entry.postings
             if counts(posting.account)
         )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from django.db.models import Sum
+
 from central import clock
 from central.fleet.models import Store, Till, TillCursor
 from central.intake.models import InboxEntry
 from central.ledger import grants
-from central.ledger.models import Balance, OnceKey
+from central.ledger.models import FREE, Balance, Lot, OnceKey, Share
 from central.members import accounts, numbers
 from central.members.models import Account, Card
 from loyalty import ledger, wire
@@ -49,7 +51,16 @@ def member(account: Account, asking: Till) -> wire.Member:
         as_of_ms=clock.now_ms(),
         included_seq=_included_seq(asking, account.b),
         home=Store.objects.filter(id=account.home_store).values_list("hub", flat=True).first(),
+        pending=_pending(account, grants.shop_now(asking.store)),
     )
+
+
+def _pending(account: Account, shop_now: str) -> int:
+    """Hundredths that nobody can spend yet: they lie free until their first day."""
+    mine = {"b": account.b, "account": account.account}
+    ahead = Lot.objects.filter(**mine, active_from__gt=shop_now).values("lot")
+    free = Share.objects.filter(**mine, holder=FREE, lot__in=ahead)
+    return free.aggregate(points=Sum("points"))["points"] or 0
 
 
 def _counters(account: Account, asking: Till) -> dict[str, int]:

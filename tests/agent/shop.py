@@ -268,7 +268,13 @@ class Shop:
     # -- the centre
 
     def know(
-        self, *, card: str = CARD, balance: int = 100_000, tier: str | None = "silver", home: str = TILL
+        self,
+        *,
+        card: str = CARD,
+        balance: int = 100_000,
+        tier: str | None = "silver",
+        home: str = TILL,
+        pending: int = 0,
     ) -> None:
         """The centre has told the till whose card this is, and at which till their points are kept."""
         member = Member(
@@ -278,6 +284,7 @@ class Shop:
             as_of_ms=self.wall_s * 1000,
             included_seq=self.included(),
             home=home,
+            pending=pending,
         )
         self.till.handle(LookedUp(key_of(card), member))
 

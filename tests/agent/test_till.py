@@ -352,6 +352,23 @@ def test_points_that_this_receipt_cannot_use_are_not_named(regular: Shop) -> Non
     assert reply["messages"] == []
 
 
+def test_points_that_nobody_can_spend_yet_are_asked_of_nobody(shop: Shop) -> None:
+    """Earned a week ago, to be spent in another: no cashier waits for them, and no other shop is asked."""
+    shop.till.handle(LinkChanged(None, ""))
+    shop.know(balance=60_000, pending=40_000)
+    shop.grant(20_000)
+    first = shop.put_later("r1", card=CARD, redeem="max", lines=[milk(10_000)]).reply.result(0)
+    assert shop.outside.claims == []
+    assert (first["quote"]["redeemed"], first["messages"]) == (20_000, [])
+    assert first["customer"]["pending"] == 40_000
+    shop.commit("r1", first)
+    again = shop.put_later("r2", card=CARD, redeem="max", lines=[milk(10_000)]).reply.result(0)
+    assert shop.outside.claims == []
+    assert (
+        again["customer"]["pending"] == again["customer"]["balance"] == 40_000 + 3_500
+    )  # and what r1 earned
+
+
 def test_more_points_than_lie_here_are_not_promised_but_named(regular: Shop) -> None:
     reply = regular.put("r1", card=CARD, redeem="max", lines=[milk(20_000)])
     assert reply["quote"]["redeemed"] == 60_000

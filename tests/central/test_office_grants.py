@@ -28,6 +28,21 @@ def shares(account: int) -> dict[str, int]:
     return found
 
 
+def test_a_till_is_told_what_nobody_can_spend_yet(office: Office) -> None:
+    office.store()
+    anna = office.member(ANNA, "10.00")
+    till = office.till()
+    till.sell(anna, earn=5_00, lot_terms=terms("2026-01-15T00:00:00"), spendable_here=False)
+    till.sync()
+    seen = till.lookup(card_key(ANNA))
+    assert seen is not None
+    assert (seen.balance, seen.pending) == (15_00, 5_00)
+    office.days_pass(14)
+    seen = till.lookup(card_key(ANNA))
+    assert seen is not None
+    assert (seen.balance, seen.pending) == (15_00, 0)
+
+
 def test_opening_points_come_to_the_home_store_at_its_first_sync(office: Office) -> None:
     office.store()
     anna = office.member(points="150.00", home="S1")
