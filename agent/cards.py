@@ -141,13 +141,18 @@ class Cards:
         if self._coming.get(key, now_ms) > now_ms:
             return True
         known = self._known(holder)
-        if known is not None and self._clock.now_s() - known.at_s < FRESH_S:
+        # What was said in a life of ours that has ended counts nothing of what the backup lacked.
+        of_old = known is not None and known.member is not None and self._is_of_old(known.member)
+        if known is not None and not of_old and self._clock.now_s() - known.at_s < FRESH_S:
             return False
-        unknown = known is None or known.member is None
+        unknown = known is None or known.member is None or of_old
         if unknown:
             self._coming[key] = now_ms + QUOTE_WAIT_MS
         self._outside.lookup(key)
         return unknown
+
+    def _is_of_old(self, member: Member) -> bool:
+        return member.as_of_ms < self._ledger.uplink().began_ms
 
     def is_unknown(self, holder: Holder) -> bool:
         """Has the centre said that it does not know this card? (A look-up that failed says nothing.)"""

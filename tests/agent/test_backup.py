@@ -19,7 +19,7 @@ from agent.offline.ledger_db import LedgerDb, LedgerFault, Reader
 from agent.state import StateDir
 from agent.sync.machine import ApplyRestore, StoreLog
 from loyalty import ledger, wire
-from tests.agent.shop import CARD, CHAIN_KEY, LOT, OPENED_S, Shop, enrolment
+from tests.agent.shop import CARD, CHAIN_KEY, LOT, OPENED_S, Shop, enrolment, key_of
 
 ID = "restore-1"
 
@@ -349,3 +349,19 @@ def test_what_the_centre_said_before_counts_nothing_of_the_next_life(restored: S
     restored.commit("r5", restored.put("r5", card=CARD))
     seen = restored.put("r6", card=CARD)["customer"]
     assert seen["balance"] == 100_000 + 4_500
+
+
+def test_who_was_known_before_is_asked_about_again(restored: Shop) -> None:
+    """What the backup lacks may have used up their welcome; the office has heard of that, and we had."""
+    restored.know()
+    life = msgspec.structs.replace(second_life(log_to=1), server_ms=OPENED_S * 1000 + 1)
+    restored.till.handle(ApplyAsked(ApplyRestore(life)))
+    restored.till.handle(LinkChanged(None, ""))
+    ask = restored.put_later("r5", card=CARD)
+    assert not ask.reply.done()
+    assert restored.outside.lookups == [key_of(CARD)]
+    restored.wall_s += 1
+    restored.know(balance=7_700, home="T9")
+    assert ask.reply.result(0)["customer"]["balance"] == 7_700
+    restored.put_later("r6", card=CARD).reply.result(0)
+    assert len(restored.outside.lookups) == 1
