@@ -88,7 +88,7 @@ class Wish:
     hub: HubPlace | None
     question: HandoverRequest | None = None  # to the hub
     claim: ClaimRequest | None = None  # at the centre
-    is_heard: bool = False  # the claim was answered, with points or without
+    is_heard: bool = False  # the claim was answered, with points, without, or by a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +321,7 @@ class Counter:
         if not self._asks_after_all(current):
             self._finish(current)
 
-    def claimed(self, request: ClaimRequest, reply: ClaimReply | None) -> None:
+    def claimed(self, request: ClaimRequest, reply: ClaimReply | None, *, refused: bool = False) -> None:
         """What was claimed has come (it lies in ledger.db already), or will not."""
         for current in [o for o in self._open.values() if o.word == request]:
             if reply is None:
@@ -331,7 +331,7 @@ class Counter:
         for current in list(self._open.values()):
             wish = current.wish
             if wish is not None and wish.claim is not None and wish.claim.claim_id == request.claim_id:
-                wish.is_heard = reply is not None
+                wish.is_heard = reply is not None or refused
                 event = asking.ClaimAnswered(reply.granted, reply.asking) if reply else asking.ClaimFailed()
                 self._ask(current, wish, event)
 

@@ -8,7 +8,8 @@ outage. What is lent becomes the account's debt; the office nets it from what is
 begin a new one, and a void gives back what was lent.
 
 **Never** to a card of which the centre has told nothing, nor to an account that owes already, nor
-more than is known to lie elsewhere: it is the customer's own points that are lent, not the shop's.
+more than is known to lie elsewhere: it is the customer's own points that are lent, not the shop's. Nor
+by a till that the office has closed, or that was restored and has not been heard.
 So what n cut-off tills can lose by one card is K each, and nothing where K is 0.
 """
 
@@ -21,10 +22,11 @@ from agent.pricing import Customer
 def may_lend(db: LedgerDb, customer: Customer, sale_id: str, k: int) -> int:
     """How many points (hundredths) sale `sale_id` may lend; `k` is the programme's K."""
     account, member = customer.member.account, customer.member
-    if k <= 0 or customer.new or customer.is_flagged:
+    uplink = db.uplink()
+    if k <= 0 or customer.new or customer.is_flagged or uplink.ended or uplink.restoring:
         return 0
     lent = db.lent(account)
-    if db.own_debt(account, db.uplink().epoch, db.counted_seq(member)) + lent < 0:
+    if db.own_debt(account, uplink.epoch, db.counted_seq(member)) + lent < 0:
         return 0  # it owes more than what was lent in this outage
     promised = sum(
         hold.offer.lent

@@ -313,10 +313,11 @@ class LookupFailed:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What the centre (verified) answered to a claim; None: nothing, in its time."""
+    """What the centre (verified) answered to a claim; None: nothing, or (`refused`) nothing of use."""
 
     request: ClaimRequest
     answer: ClaimReply | None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -466,9 +466,9 @@ def _links(
         is_restored=partial(trust.restored_is_ours, identity.reply_key, identity.till),
     )
 
-    def claimed(request: ClaimRequest, reply: ClaimReply | None) -> None:
+    def claimed(request: ClaimRequest, reply: ClaimReply | None, refused: bool) -> None:
         ours = reply is not None and trust.claim_is_ours(identity.reply_key, identity.till, request, reply)
-        inbox.post(Claimed(request, reply if ours else None))
+        inbox.post(Claimed(request, reply if ours else None, refused or (reply is not None and not ours)))
 
     def found(ref: str, reply: ReceiptReply | None, refused: str | None) -> None:
         ours = reply is not None and trust.receipt_is_ours(identity.reply_key, identity.till, ref, reply)

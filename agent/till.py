@@ -391,7 +391,7 @@ class Till:
                 self._clock.now_s(),
             )
             self._clock.heard(reply.server_ms // 1000)
-        self._counter.claimed(event.request, reply)
+        self._counter.claimed(event.request, reply, refused=event.refused)
         self._supplied()
 
     def _handed_over(self, event: HandedOver) -> None:

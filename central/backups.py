@@ -183,7 +183,7 @@ def _begin_anew(before: int) -> int:
 
 
 def _lay_aside(home: Home) -> Path | None:
-    there = [path for path in home.everything() if path.exists()]
+    there = [path for path in home.everything() if path.is_file() or (path.is_dir() and any(path.iterdir()))]
     if not there:
         return None
     aside = home.path / f"replaced-{clock.utc(clock.now_ms()):{_STAMP}}"

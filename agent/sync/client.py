@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -399,7 +400,7 @@ class LookupThread:
         session: Callable[[], str],
         answered: Callable[[int, Member | None], None],
         failed: Callable[[int], None],
-        claimed: Callable[[ClaimRequest, ClaimReply | None], None],
+        claimed: Callable[[ClaimRequest, ClaimReply | None, bool], None],
         found: Callable[[str, ReceiptReply | None, str | None], None],
     ) -> None:
         self._centre = centre
@@ -428,11 +429,11 @@ class LookupThread:
             self._failed(card_key)
 
     def claim(self, request: ClaimRequest) -> None:
-        """Ask for points; the answer, or None, goes to `claimed`."""
+        """Ask for points; the answer (or None, and whether it was refused) goes to `claimed`."""
         try:
             self._asked.put_nowait(request)
         except queue.Full:
-            self._claimed(request, None)
+            self._claimed(request, None, False)
 
     def receipt(self, ref: str) -> None:
         """Ask for a receipt; it, or None with the centre's word for why not, goes to `found`."""
@@ -479,10 +480,13 @@ class LookupThread:
 
     def _claim(self, request: ClaimRequest) -> None:
         reply: ClaimReply | None = None
+        refused = False
         try:
             reply = self._centre.claim(request, self._session())
-        except (LinkError, CentreRefusal):
-            reply = None
+        except LinkError:
+            pass
+        except CentreRefusal as error:
+            refused = error.status < HTTPStatus.INTERNAL_SERVER_ERROR
         except Exception:
             log.exception("points could not be claimed")
-        self._claimed(request, reply)
+        self._claimed(request, reply, refused)

@@ -88,12 +88,16 @@ def test_the_first_customer_of_an_outage_is_served_like_the_second(
     assert quoted["quote"]["lots_used"] == [[LOT, HERE], ["z:courtesy", 150_00]]
 
 
-def test_a_centre_that_has_nothing_left_is_no_outage(open_shop: Callable[..., Shop]) -> None:
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_centre_that_has_nothing_left_or_says_no_is_no_outage(
+    open_shop: Callable[..., Shop], refused: bool
+) -> None:
     shop = open_shop()
     shop.till.handle(LinkChanged(None, ""))
     ask = shop.put_later("r1", card=CARD, redeem=250_00)
     (claim,) = shop.outside.claims
-    shop.till.handle(Claimed(claim, ClaimReply(claim.claim_id, 0, False, 1, 0, (), b"", b"")))
+    nothing = None if refused else ClaimReply(claim.claim_id, 0, False, 1, 0, (), b"", b"")
+    shop.till.handle(Claimed(claim, nothing, refused))
     assert ask.reply.result(0)["quote"]["redeemed"] == HERE
 
 
@@ -143,6 +147,13 @@ def nothing_is_set(shop: Callable[..., Shop]) -> Shop:
     return shop(SETTINGS)
 
 
+def the_office_has_closed_it(shop: Callable[..., Shop]) -> Shop:
+    opened = shop()
+    with opened.ledger.transaction():
+        opened.ledger.execute("UPDATE uplink SET ended = 1")
+    return opened
+
+
 def account_owes(shop: Callable[..., Shop]) -> Shop:
     opened = shop()
     member = Member(ACCOUNT, balance=HERE + ELSEWHERE, as_of_ms=opened.wall_s * 1000, flags=(FLAG_DEBT,))
@@ -164,7 +175,8 @@ def nobody_knows_the_card(shop: Callable[..., Shop]) -> Shop:
 
 
 @pytest.mark.parametrize(
-    "case", [nothing_is_set, account_owes, nothing_lies_elsewhere, nobody_knows_the_card]
+    "case",
+    [nothing_is_set, the_office_has_closed_it, account_owes, nothing_lies_elsewhere, nobody_knows_the_card],
 )
 def test_nothing_is_lent(open_shop: Callable[..., Shop], case: Callable[[Callable[..., Shop]], Shop]) -> None:
     shop = case(open_shop)

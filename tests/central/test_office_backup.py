@@ -341,7 +341,9 @@ def test_an_operator_backs_up_and_restores(tmp_path: Path) -> None:
     assert stat.S_IMODE((home / "central.sqlite3").stat().st_mode) == 0o600
     assert (told["fenced"], told["unheard"]) == (False, [])
     # And over an empty home, with another name.
-    assert "kopilka-central serve" in done(tmp_path / "elsewhere", "restore", made["file"])
+    told_there = done(tmp_path / "elsewhere", "restore", made["file"])
+    assert "kopilka-central serve" in told_there
+    assert "replaced-" not in told_there  # nothing was there before
     assert {path.name for path in (tmp_path / "elsewhere" / "keys").iterdir()} == {
         "reply.pem",
         "channel.pem",

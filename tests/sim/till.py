@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -418,7 +419,8 @@ class SimTill:
                 self.enrolment.reply_key, self.till_id, request, reply
             ):
                 reply = None
-            self.handle(Claimed(request, reply))
+            refused = status is not None and HTTPStatus.OK < status < HTTPStatus.INTERNAL_SERVER_ERROR
+            self.handle(Claimed(request, reply, refused))
 
         self.send(self, "POST", "claim", request, self.session, answered)
 

@@ -19,6 +19,9 @@ from agent.sync.client import Centre, CentreRefusal, LinkError, LookupThread, Sy
 from agent.sync.machine import Adoption, Apply, BatchToSend, SyncMachine
 from loyalty import ledger, wire
 from loyalty.wire import (
+    WIRE_VERSION,
+    ClaimReply,
+    ClaimRequest,
     EnrollReply,
     EnrollRequest,
     LookupReply,
@@ -326,14 +329,14 @@ class Lookups:
 
     def __init__(self, url: str) -> None:
         self.heard: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self.claims: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        self.claims: queue.SimpleQueue[tuple[Any, Any, bool]] = queue.SimpleQueue()
         self.receipts: queue.SimpleQueue[tuple[Any, Any, Any]] = queue.SimpleQueue()
         self.thread = LookupThread(
             Centre(url, "T1"),
             session=lambda: SESSION,
             answered=lambda card_key, member: self.heard.put((card_key, member)),
             failed=lambda card_key: self.heard.put((card_key, "failed")),
-            claimed=lambda request, reply: self.claims.put((request, reply)),
+            claimed=lambda request, reply, refused: self.claims.put((request, reply, refused)),
             found=lambda ref, reply, refused: self.receipts.put((ref, reply, refused)),
         )
         self.thread.start()
@@ -588,3 +591,27 @@ def test_the_thread_ends_when_it_is_asked_to_however_much_there_is_to_do(sync: S
 
 def assert_true(condition: bool) -> None:
     assert condition
+
+
+CLAIM = ClaimRequest(WIRE_VERSION, "ab" * 16, 1001, 50_00, 0)
+GRANTED = ClaimReply("ab" * 16, 50_00, False, 1, 7, (), b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        (answers(GRANTED), (GRANTED, False)),
+        (answers(Refusal("SESSION", "sync first"), 401), (None, True)),
+        (answers(Refusal("CLAIM_DIFFERS", ""), 409), (None, True)),
+        (answers(Refusal("BUSY", ""), 503), (None, False)),
+        (hangs_up, (None, False)),
+        (is_a_hotel, (None, False)),
+    ],
+)
+def test_a_claim_is_answered_refused_or_not_heard(
+    server: Server, lookups: Lookups, behaviour: Behaviour, said: tuple[Any, bool]
+) -> None:
+    """A till may lend where nobody answers; never where the office has said no."""
+    server.behaviour = behaviour
+    lookups.thread.claim(CLAIM)
+    assert lookups.claims.get(timeout=WAIT_S) == (CLAIM, *said)
