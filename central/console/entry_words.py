@@ -116,6 +116,9 @@ _ADJUSTED: dict[str, Callable[[Entry], Text]] = {
         "What entry {ref} takes back lies in a shop by now: the account owes it", ref=entry.ref
     ),
     law.FLAG_NETTED: lambda _entry: N_("Points that were free paid the debt"),
+    law.FLAG_OVERPAID: lambda _entry: N_(
+        "Points that had paid a debt came back: the sale that left it was taken back"
+    ),
     law.FLAG_ONCE: lambda entry: N_(
         "What is given once came a second time with entry {ref}: taken back", ref=entry.ref
     ),

@@ -64,10 +64,9 @@ def try_again() -> int:
 
 
 def settle_debts() -> None:
-    """What was free while the centre was fenced pays what is owed."""
-    owing = (
-        Balance.objects.filter(debt__lt=0, held__gt=0).order_by("b", "account").values_list("b", "account")
-    )
+    """What was free while the centre was fenced pays what is owed; what was paid for nothing comes back."""
+    unsettled = Balance.objects.filter(Q(debt__lt=0, held__gt=0) | Q(debt__gt=0))
+    owing = unsettled.order_by("b", "account").values_list("b", "account")
     for b, keys in groupby(owing, key=lambda key: key[0]):
         with transaction.atomic(), shelf.opened(b) as books:
             for _, account in keys:

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from loyalty import ledger
-from loyalty.ledger import Entry, Posting
+from loyalty.ledger import Entry, LotTerms, Posting
 from loyalty.protocol import moves
 from loyalty.protocol.books import AccountBooks, Books, knows, told_epoch
 from loyalty.protocol.moves import Piece
@@ -38,6 +39,8 @@ FLAG_OVERSPENT = OVERSPENT
 FLAG_TAKEN_BACK = "TAKEN_BACK"  # what a void or return takes back lies elsewhere: the account owes it
 TAKING_BACK = frozenset({"VOID", "RETURN_GOODS"})
 FLAG_NETTED = "NETTED"  # points that were free paid a debt
+FLAG_OVERPAID = "OVERPAID"  # what had paid a debt that is none any more came back
+RULE_OVERPAID = "overpaid"  # in the terms of the lot that it came back as
 FLAG_ONCE = "ONCE"  # the same once-key came twice; the second credit is taken back
 FLAG_RESUMED = "RESUMED"  # what a till held in a life that had ended came back
 FLAG_REVERSED = "REVERSED"  # told after its life had ended, and not accepted
@@ -271,9 +274,19 @@ def _count_once(books: Books, mine: AccountBooks, entry: Entry) -> None:
 
 
 def settle(books: Books, account: int) -> None:
-    """Points that are free pay what the account owes, the first to expire first (§5.12)."""
+    """Points that are free pay what the account owes, the first to expire first (§5.12).
+
+    Where a sale that left a debt is taken back after the debt was paid, what had paid it comes back: as a
+    lot of its own, without an end, for the lots that paid may be over.
+    """
     mine = books.of(account)
     owed = -mine.totals["debt"]
+    if owed < 0:
+        yesterday = datetime.fromtimestamp(books.now_s, UTC) - timedelta(days=1)
+        terms = LotTerms(yesterday.strftime("%Y-%m-%dT00:00:00"), None, RULE_OVERPAID)
+        piece = Piece(books.next_lot(), -owed, terms)
+        books.write("ADJUST", account, moves.give(ledger.DEBT, ledger.FREE, [piece]), flags=(FLAG_OVERPAID,))
+        return
     paid: dict[str, int] = {}
     for lot in sorted(mine.free, key=lambda lot: (_last_day(mine, lot), lot)):
         if owed <= 0:

@@ -66,7 +66,13 @@ FLOWS = (
     Flow("ADJUST", ADJUSTED, FREE, "an opening balance (no flag)"),
     Flow("ADJUST", FREE, DEBT, "NETTED: free points pay what is owed"),
     Flow("ADJUST", DEBT, OF_A_LIFE, "OVERSPENT: what a till took without having it is owed"),
-    Flow("ADJUST", DEBT, FREE, "TAKEN_BACK: what a void or return takes back of free was placed meanwhile"),
+    Flow(
+        "ADJUST",
+        DEBT,
+        FREE,
+        "TAKEN_BACK: what a void or return takes back of free was placed meanwhile;"
+        " OVERPAID: what had paid a debt that is none any more comes back",
+    ),
     Flow(
         "ADJUST", FREE, ISSUED, "ONCE: what may be had once came again; RETURNED: the office settles a return"
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from office import ANNA, BORIS, Office
-from pretend_till import PretendTill
+from pretend_till import PretendTill, receipt, terms
 from test_office_lives import a_shop, balance, holders
 
 from central import tending
@@ -19,11 +19,13 @@ from central.fleet import late, lives
 from central.fleet.models import TillLife
 from central.intake import accept
 from central.intake.models import InboxEntry, Incident
-from central.ledger.models import LedgerEntry
+from central.ledger.models import Balance, LedgerEntry, Lot
 from central.members import merging
 from central.members.models import Account
 from loyalty import ledger
-from loyalty.ledger import Spent
+from loyalty.ledger import Entry, Posting, Spent
+from loyalty.protocol import centre as law
+from loyalty.protocol import moves
 
 
 def stolen(office: Office) -> tuple[PretendTill, int]:
@@ -98,6 +100,45 @@ def test_a_reversal_owes_again_what_its_points_had_paid(office: Office) -> None:
     lives.reverse_late(TillLife.objects.get())
     assert balance(anna) == owed < 0
     assert Incident.objects.filter(code="OVERSPENT").count() == odd
+
+
+def lends(till: PretendTill, account: int, points: int) -> Entry:
+    """A sale of a till that is cut off, paid with points that lie elsewhere (courtesy)."""
+    postings = moves.sale(till.id, till.epoch, len(till.log) + 1, [], [], lent=points)
+    return till.write("SALE", account, postings, document=receipt(till.id, len(till.log) + 1, account))
+
+
+def void_of(sale: Entry) -> tuple[Posting, ...]:
+    return moves.void(sale, lambda _: 0, lambda _: terms())
+
+
+@pytest.mark.parametrize("undone", ["void", "reverse"])
+def test_what_had_paid_for_lent_points_comes_back_when_the_sale_is_taken_back(
+    office: Office, undone: str
+) -> None:
+    """Ten points that were free paid the debt; then there was no debt any more. Nobody loses ten points."""
+    _, anna = a_shop(office)  # 90 of her 100 lie at T1, 10 are free
+    other = office.till()
+    if undone == "void":
+        sale = lends(other, anna, 30_00)
+        other.sync()
+        assert (balance(anna), holders(anna)) == (70_00, {"T1~1": 90_00})  # and 20 are owed
+        other.write("VOID", anna, void_of(sale), ref=sale.id)
+        other.sync()
+    else:
+        lives.close(other.id)
+        lends(other, anna, 30_00)
+        other.sync()
+        lives.reverse_late(TillLife.objects.get())
+    assert sum(holders(anna).values()) == balance(anna) == 100_00
+    assert Balance.objects.get(account=anna).debt == 0
+    (back,) = (e for e in entries_of(anna) if law.FLAG_OVERPAID in e.flags)
+    assert [(p.account, p.points) for p in back.postings] == [("debt", -10_00), ("free", 10_00)]
+    assert Lot.objects.get(lot=back.postings[0].lot).expires_at is None
+
+
+def entries_of(account: int) -> list[Entry]:
+    return [ledger.parse(bytes(row.body)) for row in LedgerEntry.objects.filter(account=account)]
 
 
 def test_a_reversal_that_fails_halfway_has_decided_nothing(

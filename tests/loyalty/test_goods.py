@@ -206,8 +206,10 @@ def test_points_come_back_where_the_goods_are_given_back(chain: Chain) -> None:
     chain.post(sale)
     ((entry, _),) = give_goods_back(chain, sale, paper, "rulebook-1.json", [("T2", {"0": 3_000})])
     assert Posting(ledger.parcel("T2"), SPENT_LOT.id, 40_00, terms_seen()) in entry.postings
-    # What the sale earned lies free for a later day; only its own till may say so, another one owes it.
-    assert goods.debt_made(entry.postings) == sum(p.points for p in sale.postings if p.account == ledger.FREE)
+    # What the sale earned lies free until its first day: any till may say so, and nothing is owed.
+    earned = {p.lot: p.points for p in sale.postings if p.account == ledger.FREE}
+    assert {p.lot: -p.points for p in entry.postings if p.account == ledger.FREE} == earned
+    assert goods.debt_made(entry.postings) == 0
 
 
 def terms_seen() -> LotTerms:

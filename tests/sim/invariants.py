@@ -222,7 +222,7 @@ class Witness:
             if posting.account == ledger.SPENT:
                 self.spent[posting.lot] += posting.points
             elif (
-                posting.account in (ledger.ISSUED, ledger.ADJUSTED)
+                posting.account in _made_of(entry)
                 and posting.points < 0
                 and entry.kind not in ("LINK", "MERGE")
             ):
@@ -286,6 +286,8 @@ class Witness:
                 expect("I8", found == says, f"{name} of {balance.account} is {found}, the ledger says {says}")
             held = sum(points for (account, _, _), points in there.items() if account == balance.account)
             expect("I8", balance.held == held, f"account {balance.account} holds {held}, says {balance.held}")
+            if not Centre.objects.get().fenced:
+                expect("I8", balance.debt <= 0, f"account {balance.account} has paid more than it owes")
         for incident in Incident.objects.filter(code="OVERSPENT"):
             entry = self._parsed.get((incident.till, incident.epoch, incident.seq))
             lots = {p.lot for p in entry.postings} if entry else set()
@@ -372,6 +374,12 @@ class Witness:
         expect(
             "I2", mine == theirs, f"{till.name} holds {_differ(mine, theirs)}: the centre and the way say so"
         )
+
+
+def _made_of(entry: Entry) -> tuple[str, ...]:
+    """Accounts out of which new points come."""
+    plain = (ledger.ISSUED, ledger.ADJUSTED)
+    return (*plain, ledger.DEBT) if "OVERPAID" in entry.flags else plain
 
 
 def _holder(entry: Entry, account: str) -> str | None:
