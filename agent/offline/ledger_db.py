@@ -207,9 +207,17 @@ class Batch:
     down: dict[int, int]
 
 
+RETURN = "return/"
+
+
 def return_key(return_id: str) -> str:
     """Under which a return lies beside the sales; no sale's id has a slash."""
-    return f"return/{return_id}"
+    return RETURN + return_id
+
+
+def told_id(key: str) -> str:
+    """The cash program's id of a sale or return, as people say it."""
+    return key.removeprefix(RETURN)
 
 
 class Reader:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from agent.offline.ledger_db import NOT_ENROLLED, LedgerFault, Reader
+from agent.offline.ledger_db import NOT_ENROLLED, LedgerFault, Reader, told_id
 from agent.offline.pruning import pruned
 from loyalty import document, ledger
 from loyalty.document import Document, DocumentError
@@ -161,7 +161,7 @@ def _told(reader: Reader, keys: Iterable[tuple[int, int]]) -> Iterator[Told]:
             " LEFT JOIN document d ON d.epoch = e.epoch AND d.seq = e.seq WHERE e.epoch = ? AND e.seq = ?",
             key,
         ).fetchone()
-        yield Told(_parse(body), body, head, receipt, sale_id, bool(acked))
+        yield Told(_parse(body), body, head, receipt, sale_id and told_id(sale_id), bool(acked))
 
 
 def _parse(body: bytes) -> Entry:
