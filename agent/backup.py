@@ -32,7 +32,9 @@ from typing import IO
 
 from agent.offline import files, heard
 from agent.offline.files import FileError
-from agent.offline.ledger_db import NOT_ENROLLED, RESTORING, LedgerDb, LedgerFault, Lock, Reader
+from agent.offline.ledger_db import LedgerDb, Lock
+from agent.offline.ledger_reader import Reader
+from agent.offline.records import NOT_ENROLLED, RESTORING, LedgerFault
 from agent.state import StateDir, sync_directory, sync_file
 from loyalty.texts import N_
 

@@ -19,7 +19,8 @@ from agent.counter import NO_SETTINGS
 from agent.health import Health
 from agent.inbox import Ask, LookUpCard, Problem, RegisterCard
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import LedgerDb, LedgerFault
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.records import LedgerFault
 from agent.outside import Outside
 from loyalty.sale import Holder
 

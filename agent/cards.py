@@ -17,7 +17,8 @@ from agent.clock import Clock
 from agent.health import Health
 from agent.inbox import Problem
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import LedgerDb, Registration
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.records import Registration
 from agent.offline.snapshot_db import Members
 from agent.outside import Outside
 from agent.pricing import Customer

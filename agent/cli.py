@@ -46,7 +46,7 @@ def run(config_path: Path) -> None:
     from agent.drivers.link import UrlError
     from agent.main import run as run_agent
     from agent.offline.files import FileError
-    from agent.offline.ledger_db import LedgerFault
+    from agent.offline.records import LedgerFault
 
     config = load_config(config_path)
     logging.basicConfig(level=config.log_level, format="%(levelname)s %(name)s: %(message)s")
@@ -72,7 +72,7 @@ def enroll(config_path: Path, server: str, code: str, anew: bool, as_json: bool)
     """Make this box a till by a one-time code."""
     from agent.enrol import enrol, enrol_anew
     from agent.offline.files import FileError
-    from agent.offline.ledger_db import LedgerFault
+    from agent.offline.records import LedgerFault
     from agent.state import StateDir
     from agent.sync.client import CentreRefusal, LinkError
 

@@ -20,7 +20,7 @@ from agent.texts import say
 from loyalty.texts import N_, Text
 
 if TYPE_CHECKING:
-    from agent.offline.ledger_db import Reader
+    from agent.offline.ledger_reader import Reader
 
 config_option = click.option(
     "--config",
@@ -53,7 +53,7 @@ def load_config(path: Path) -> Config:
 @contextmanager
 def reading(config: Config) -> Iterator[Reader]:
     """The till's ledger, to read while the agent runs; what is wrong with it ends the command with 1."""
-    from agent.offline.ledger_db import Reader
+    from agent.offline.ledger_reader import Reader
     from agent.state import StateDir
 
     path = StateDir(Path(config.state_dir)).ledger
@@ -67,7 +67,7 @@ def reading(config: Config) -> Iterator[Reader]:
 def failing_plainly(path: Path) -> Iterator[None]:
     """Whatever is wrong with the till's files ends the command with 1 and a sentence."""
     from agent.offline.files import FileError
-    from agent.offline.ledger_db import LedgerFault
+    from agent.offline.records import LedgerFault
 
     try:
         yield

@@ -39,8 +39,9 @@ from agent.inbox import (
 )
 from agent.offline import heard
 from agent.offline.engine import InForce, without_settings
-from agent.offline.ledger_db import DiskFull, Hold, LedgerDb, LedgerFault, Place, Registration, Written
+from agent.offline.ledger_db import LedgerDb
 from agent.offline.pruning import pruned
+from agent.offline.records import DiskFull, Hold, LedgerFault, Place, Registration, Written
 from agent.outside import Outside
 from agent.slip import SlipData, Translate, layout
 from agent.slip_data import as_copy, slip_data

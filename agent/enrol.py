@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from agent.offline.ledger_db import ENROLLED_ALREADY, Identity, LedgerDb, LedgerFault, Lock
+from agent.offline.ledger_db import LedgerDb, Lock
+from agent.offline.records import ENROLLED_ALREADY, Identity, LedgerFault
 from agent.state import StateDir
 from agent.sync.client import Centre
 from loyalty.wire import WIRE_VERSION, EnrollRequest

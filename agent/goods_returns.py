@@ -49,7 +49,8 @@ from agent.inbox import (
     ReturnGoods,
 )
 from agent.offline.engine import InForce, PastRules, wall_clock, without_settings
-from agent.offline.ledger_db import LedgerDb, LedgerFault, Place, Written, return_key
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.records import LedgerFault, Place, Written, return_key
 from agent.outside import Outside
 from agent.replies import LINES_COLUMNS
 from agent.slip import ReturnData, Translate, layout_return

@@ -15,7 +15,8 @@ from typing import Any
 from agent.clock import Clock
 from agent.drivers.contracts import DeviceState
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import RESTORING, Batch, Hold, Identity, LedgerDb, Uplink
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.records import RESTORING, Batch, Hold, Identity, Uplink
 from agent.sync import machine
 from agent.sync.machine import BatchToSend
 from agent.texts import both

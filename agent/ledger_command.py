@@ -19,7 +19,8 @@ from agent.texts import amount, language, say
 from loyalty.texts import N_
 
 if TYPE_CHECKING:
-    from agent.offline.ledger_db import Identity, Reader
+    from agent.offline.ledger_reader import Reader
+    from agent.offline.records import Identity
     from agent.offline.story import Proof, Story, Told
     from loyalty.ledger import Entry
 
@@ -159,7 +160,7 @@ def _line(value: dict[str, Any]) -> str:
 
 
 def _who(reader: Reader) -> Identity:
-    from agent.offline.ledger_db import NOT_ENROLLED
+    from agent.offline.records import NOT_ENROLLED
 
     identity = reader.identity()
     if identity is None:

@@ -52,7 +52,9 @@ from agent.inbox import (
 from agent.offline import engine, heard
 from agent.offline.engine import InForce, PastRules
 from agent.offline.files import FileError
-from agent.offline.ledger_db import NOT_ENROLLED, Identity, LedgerDb, LedgerFault, Reader
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.ledger_reader import Reader
+from agent.offline.records import NOT_ENROLLED, Identity, LedgerFault
 from agent.offline.snapshot_db import Members, SnapshotDb, Stored, Versions, is_damage
 from agent.state import StateDir
 from agent.stopping import Stopping

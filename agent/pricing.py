@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from agent.offline.engine import InForce, wall_clock
-from agent.offline.ledger_db import Parcel, Worked
+from agent.offline.records import Parcel, Worked
 from loyalty import document
 from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLot, Tender
 from loyalty.faults import Fault, Refused

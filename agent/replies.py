@@ -8,7 +8,7 @@ import msgspec
 
 from agent.drivers.document import document_lines
 from agent.offline.engine import InForce, wall_clock
-from agent.offline.ledger_db import Hold, Written
+from agent.offline.records import Hold, Written
 from agent.pricing import Customer
 from agent.slip import SlipData, Translate, layout
 from agent.texts import both

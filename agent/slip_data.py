@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from agent.offline.engine import InForce, wall_clock
-from agent.offline.ledger_db import Parcel
+from agent.offline.records import Parcel
 from agent.pricing import Customer
 from agent.slip import Earned, Expiring, SlipData
 from loyalty.sale import Offer

@@ -74,7 +74,8 @@ from agent.inbox import (
 from agent.offline import heard, pruning
 from agent.offline.engine import InForce, wall_clock
 from agent.offline.heard import Answer
-from agent.offline.ledger_db import RESTORING, DiskFull, Identity, LedgerDb, LedgerFault, Restoring
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.records import RESTORING, DiskFull, Identity, LedgerFault, Restoring
 from agent.offline.snapshot_db import Members
 from agent.outside import Outside
 from agent.replies import DISK_FULL

@@ -20,7 +20,8 @@ from typing import Any
 
 from agent.demo.cash_program import CashProgram
 from agent.demo.stage import Office, TillBox
-from agent.offline.ledger_db import LedgerDb, Reader
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.ledger_reader import Reader
 from bench import week
 from bench.timing import Samples
 

@@ -18,7 +18,7 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.offline.ledger_db import Place
+from agent.offline.records import Place
 from bench import week
 from bench.timing import Samples
 from loyalty import ledger, wire

@@ -22,7 +22,7 @@ from typing import Any
 import click
 import msgspec
 
-from agent.offline.ledger_db import Place
+from agent.offline.records import Place
 from bench import catch_up, duplicate, report, transaction, week
 from bench.figures import Bound
 from loyalty import ledger, wire

@@ -21,7 +21,8 @@ import msgspec
 from agent import pricing, replies
 from agent.offline import files
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import Hold, LedgerDb, Parcel, Place, Written
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.records import Hold, Parcel, Place, Written
 from agent.slip_data import slip_data
 from bench import week
 from bench.timing import Samples

@@ -25,7 +25,7 @@ from typing import Any
 from agent import pricing
 from agent.offline import engine
 from agent.offline.engine import InForce
-from agent.offline.ledger_db import Parcel, Place
+from agent.offline.records import Parcel, Place
 from loyalty import ledger
 from loyalty.check_digits import gtin_ok
 from loyalty.document import SoldLine, Tender, canonical

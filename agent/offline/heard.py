@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from agent.offline.ledger_db import LedgerDb, LedgerFault, Reader, return_key
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.ledger_reader import Reader
+from agent.offline.records import LedgerFault, return_key
 from loyalty import document, ledger, wire
 from loyalty.ledger import Entry, LedgerError, LotTerms
 from loyalty.protocol import till as law

@@ -27,7 +27,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.offline.ledger_db import LedgerDb, Uplink
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.records import Uplink
 from loyalty import ledger
 from loyalty.texts import N_, Text
 

@@ -15,8 +15,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from agent.offline.ledger_db import NOT_ENROLLED, LedgerFault, Reader, told_id
+from agent.offline.ledger_reader import Reader
 from agent.offline.pruning import pruned
+from agent.offline.records import NOT_ENROLLED, LedgerFault, told_id
 from loyalty import document, ledger
 from loyalty.document import Document, DocumentError
 from loyalty.ledger import Entry, LedgerError, LotTerms

@@ -15,7 +15,9 @@ import pytest
 from agent import backup
 from agent.inbox import ApplyAsked, LinkChanged, LoadBatchAsked, Problem
 from agent.offline.files import FileError
-from agent.offline.ledger_db import LedgerDb, LedgerFault, Reader
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.ledger_reader import Reader
+from agent.offline.records import LedgerFault
 from agent.state import StateDir
 from agent.sync.machine import ApplyRestore, StoreLog
 from loyalty import ledger, wire

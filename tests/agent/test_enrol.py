@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from agent.enrol import enrol, enrol_anew
-from agent.offline.ledger_db import LedgerDb, LedgerFault
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.records import LedgerFault
 from agent.state import StateDir
 from agent.sync.client import CentreRefusal, LinkError
 from loyalty.wire import EnrollRequest, Refusal, pack, unpack

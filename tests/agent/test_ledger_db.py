@@ -20,17 +20,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from agent.offline import files, heard
 from agent.offline.files import FileError
-from agent.offline.ledger_db import (
-    BATCH_BYTES,
-    DiskFull,
-    Hold,
-    LedgerDb,
-    LedgerFault,
-    Place,
-    Reader,
-    Uplink,
-    Written,
-)
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.ledger_reader import BATCH_BYTES, Reader
+from agent.offline.records import DiskFull, Hold, LedgerFault, Place, Uplink, Written
 from loyalty import ledger, wire
 from loyalty.document import Receipt, SeenCustomer, SoldLine
 from loyalty.ledger import Earned, Entry, LotTerms, Posting, Spent

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.offline.ledger_db import Parcel
+from agent.offline.records import Parcel
 from agent.pricing import Customer, make_offer, sale_document
 from agent.slip_data import as_copy, slip_data
 from loyalty import document, quote, receipt

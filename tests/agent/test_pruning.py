@@ -10,7 +10,7 @@ import pytest
 
 from agent.inbox import ApplyAsked, LinkChanged, Problem
 from agent.offline import heard, pruning, story
-from agent.offline.ledger_db import LedgerFault
+from agent.offline.records import LedgerFault
 from agent.sync.machine import Apply
 from loyalty import ledger, wire
 from loyalty.ledger import LotTerms

@@ -21,7 +21,7 @@ from loyalty import ledger
 from loyalty.ledger import Entry
 
 if TYPE_CHECKING:
-    from agent.offline.ledger_db import Uplink
+    from agent.offline.records import Uplink
     from tests.sim.till import SimTill
     from tests.sim.world import World
 

@@ -43,7 +43,9 @@ from agent.inbox import (
 from agent.inbox import LinkChanged as LinkTold
 from agent.offline import heard
 from agent.offline.engine import InForce, PastRules
-from agent.offline.ledger_db import LedgerDb, Reader, Uplink
+from agent.offline.ledger_db import LedgerDb
+from agent.offline.ledger_reader import Reader
+from agent.offline.records import Uplink
 from agent.offline.snapshot_db import Members, SnapshotDb
 from agent.sync import machine, trust
 from agent.sync.asking import HubPlace

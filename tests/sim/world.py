@@ -33,7 +33,7 @@ from agent.inbox import (
     VoidSale,
 )
 from agent.offline import engine
-from agent.offline.ledger_db import Reader
+from agent.offline.ledger_reader import Reader
 from agent.sync import machine
 from agent.sync.hub import RECEIPT_PATH
 from central import tending

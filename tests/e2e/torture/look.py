@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.drivers.fakes.paper import Slip
-from agent.offline.ledger_db import LedgerFault, Reader
+from agent.offline.ledger_reader import Reader
+from agent.offline.records import LedgerFault
 from loyalty import ledger
 from loyalty.ledger import Entry
 from loyalty.wire import down_genesis
