@@ -14,27 +14,22 @@ office will return the points, and the office does (central/ledger/settling.py).
 deadline; the word comes back as an event. The price is computed at the end, from what the ledger says
 then, so two returns of one sale cannot give the same points.
 
-**Whose receipts.** A sale of this till is named by its id or its entry. One of another till is named by
-the last line of its slip, all of it: the six digits show that somebody holds the slip. The store's hub
-is asked for what it sold itself, and shows what it took back of it. Where the link is up, the centre is
-asked as well, also for a sale of our own: it knows what other tills took back. Its word that there is no
-such receipt is the last, but for our own.
+Whose sale it is, and what others took back of it, receipts.py finds out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from agent.cards import QUOTE_WAIT_MS, Cards
+from agent.cards import Cards
 from agent.clock import Clock
 from agent.counter import NO_CLOCK, Counter, Job
 from agent.drivers.document import document_lines
@@ -52,21 +47,20 @@ from agent.offline.engine import InForce, PastRules, wall_clock, without_setting
 from agent.offline.ledger_db import LedgerDb
 from agent.offline.records import LedgerFault, Place, Written, return_key
 from agent.outside import Outside
+from agent.receipts import Receipts, Search, Sold
 from agent.replies import LINES_COLUMNS
 from agent.slip import ReturnData, Translate, layout_return
-from agent.sync.asking import HUB_MS
 from agent.texts import both
 from loyalty import document, ledger, repricing
 from loyalty.amounts import Quantity
 from loyalty.document import DocumentError, ReturnDocument, ReturnedLine, SaleDocument
 from loyalty.faults import Fault, Refused, at_item, at_key, did_you_mean
 from loyalty.index import Compiled
-from loyalty.ledger import Entry, Ident, LedgerError, LotTerms, Posting
+from loyalty.ledger import Entry, LedgerError, LotTerms, Posting
 from loyalty.manifest import CATALOG, RULEBOOK
 from loyalty.protocol import goods
 from loyalty.returns import Returned, give_back
 from loyalty.texts import N_
-from loyalty.wire import NO_SUCH_RECEIPT, WIRE_VERSION, HubReceiptReply, HubReceiptRequest
 
 log = logging.getLogger(__name__)
 
@@ -74,66 +68,21 @@ RULES_WAIT_MS = 6_000  # a large rulebook on a slow box; the cash program waits 
 COMPILED_KEPT = 2
 
 DIFFERS = N_("this was done already, and asked otherwise then; nothing was done now")
-NO_RECEIPT = N_("there is no such receipt; check the last line of its slip, with all six digits")
-WHOLE_LINE = N_("this receipt is another till's: send the whole last line of its slip, with its six digits")
 PRICE_DIFFERS = N_(
     "a receipt does not come to its old price with the rules that lie here; the office settles its return"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sale:
-    """A sale whose goods come back: its entry, receipt and last line, and what has corrected it so far."""
-
-    entry: Entry
-    paper: SaleDocument
-    ident: str
-    corrections: tuple[tuple[Entry, bytes | None], ...]
-    owner: int | None  # whose points they are today, as far as is known here
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A sale that was found: canonical document, the slip's six digits, and what others say has corrected it.
-
-    `owner`: whose points they are today, as the finder says.
-    """
-
-    entry: Entry
-    document: bytes
-    digits: str
-    told: tuple[tuple[Entry, bytes | None], ...] = ()
-    owner: int | None = None
-
-    @property
-    def ident(self) -> str:
-        """The last line of its slip."""
-        return f"{self.entry.id}-{self.digits}"
-
-
-@dataclass(slots=True)
-class _HubAsked:
-    """A question to the store's hub, which is waited for until `due_ms` (monotonic) or its answer."""
-
-    request: HubReceiptRequest
-    due_ms: int
-    over: bool = False
-    answer: HubReceiptReply | None = None
-
-
 @dataclass(slots=True)
 class _InHand:
-    """A return on its way, and whoever waits for its answer until `due_ms` (monotonic)."""
+    """A return on its way, and whoever waits for its answer."""
 
     asks: list[ReturnGoods]
     lines: dict[str, int]
-    due_ms: int
-    hub: _HubAsked | None = None
-    asked_ref: str | None = None  # at the centre
-    heard: ReceiptFound | None = None
+    search: Search
     asked_rules: PastRules | None = None
+    rules_due_ms: int = 0  # until when they are waited for (monotonic)
     rules: PastRulesReady | None = None
-    late: bool = False  # nothing more is waited for
 
     @property
     def body(self) -> ReturnBody:
@@ -143,9 +92,7 @@ class _InHand:
     @property
     def next_ms(self) -> int:
         """When the next thing is not waited for any more."""
-        if self.hub is None or self.hub.over:
-            return self.due_ms
-        return min(self.due_ms, self.hub.due_ms)
+        return self.search.next_ms if self.asked_rules is None else self.rules_due_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +113,7 @@ class GoodsReturns:
         ledger_db: LedgerDb,
         cards: Cards,
         counter: Counter,
+        receipts: Receipts,
         outside: Outside,
         health: Health,
         clock: Clock,
@@ -176,6 +124,7 @@ class GoodsReturns:
         self._ledger = ledger_db
         self._cards = cards
         self._counter = counter
+        self._receipts = receipts
         self._outside = outside
         self._health = health
         self._clock = clock
@@ -202,48 +151,15 @@ class GoodsReturns:
             raise Problem(422, "bad_return", N_("say which sale: either sale_id or ref"))
         if body.slip not in ("print", "lines"):
             raise Problem(422, "bad_slip", N_("slip is print or lines, not {got}", got=body.slip))
-        current = _InHand([ask], lines, self._clock.monotonic_ms() + QUOTE_WAIT_MS)
+        current = _InHand([ask], lines, self._receipts.search(body))
         self._in_hand[body.return_id] = current
         self._go_on(current)
 
-    def found(self, event: ReceiptFound) -> None:
-        """The centre has answered for a receipt."""
+    def found(self, event: ReceiptFound | HubReceiptFound) -> None:
+        """The centre or the store's hub has answered for a receipt."""
         for current in list(self._in_hand.values()):
-            if current.asked_ref == event.ref and current.heard is None:
-                current.heard = event
+            if current.search.hear(event):
                 self._go_on(current)
-
-    def hub_answered(self, event: HubReceiptFound) -> None:
-        """The store's hub has shown a receipt, or nothing. What comes after its time is not used."""
-        for current in list(self._in_hand.values()):
-            if current.hub is not None and current.hub.request == event.request and not current.hub.over:
-                current.hub.over, current.hub.answer = True, event.answer
-                self._go_on(current)
-
-    def show(self, ref: str) -> HubReceiptReply | None:
-        """A sale of this till, for another one of the shop: this is the hub. None: it is not here.
-
-        A till that was restored shows nothing before the centre has told it what its backup lacks.
-        """
-        named = ledger.read_ident(ref)
-        if named is None or named.till != self._till or named.digits is None:
-            return None
-        uplink = self._ledger.uplink()
-        receipt = self._ledger.receipt(named.epoch, named.seq)
-        if receipt is None or receipt.entry.kind != "SALE" or uplink.restoring or uplink.ended:
-            return None
-        if ledger.fingerprint(receipt.head) != named.digits:
-            return None
-        entry = receipt.entry
-        return HubReceiptReply(
-            prev=self._ledger.hash_at(named.epoch, named.seq - 1, self._till),
-            entry=ledger.canonical(entry),
-            document=receipt.document,
-            returns=tuple(
-                (ledger.canonical(one), paper or b"") for one, paper in self._ledger.corrections(entry.id)
-            ),
-            owner=self._ledger.owner(entry.account) if entry.account is not None else None,
-        )
 
     def rules_ready(self, event: PastRulesReady) -> None:
         """Rules of former days are compiled, or do not lie here."""
@@ -265,9 +181,7 @@ class GoodsReturns:
         now_ms = self._clock.monotonic_ms()
         for current in list(self._in_hand.values()):
             if current.next_ms <= now_ms:
-                current.late = current.late or current.due_ms <= now_ms
-                if current.hub is not None and current.hub.due_ms <= now_ms:
-                    current.hub.over = True
+                current.search.look_at_the_clock(now_ms)
                 self._go_on(current)
 
     def _go_on(self, current: _InHand) -> None:
@@ -281,15 +195,13 @@ class GoodsReturns:
                 self._refuse(ask, error)
 
     def _try(self, current: _InHand) -> None:
-        sale: _Sale | None = None
+        sale: Sold | None = None
         priced: _Priced | None = None
         try:
-            own = self._own(current.body)
-            if self._await_receipt(current, own):
+            if self._receipts.awaits(current.search):
                 return
-            found = self._told(current, own)
-            if found is not None:
-                sale = self._sale(found)
+            sale = self._receipts.sold(current.search)
+            if sale is not None:
                 self._check(current, sale)
                 compiled = self._compiled(sale.paper) or (current.rules.compiled if current.rules else None)
                 if compiled is None and self._await_rules(current, sale.paper):
@@ -310,100 +222,9 @@ class GoodsReturns:
         ask.reply.set_result(said)
         return True
 
-    # ----------------------------------------------------------------- where the sale is
-
-    def _own(self, body: ReturnBody) -> _Found | None:
-        """The sale in our own ledger. Raises Problem for one that would be here, if it had ever been."""
-        if body.sale_id is not None:
-            entry = self._ledger.sale_entry(body.sale_id)
-            if entry is None:
-                text = N_(
-                    "this till has no sale {id}; send as ref the last line of its slip", id=body.sale_id
-                )
-                raise Problem(404, "unknown_sale", text)
-            named = Ident(entry.till, entry.epoch, entry.seq, None)
-        else:
-            found = ledger.read_ident(body.ref or "")
-            if found is None or found.till != self._till:
-                return None
-            named = found
-        receipt = self._ledger.receipt(named.epoch, named.seq)
-        if receipt is None:
-            return None  # pruned, perhaps: the centre has it
-        digits = ledger.fingerprint(receipt.head)
-        if receipt.entry.kind != "SALE" or named.digits not in (None, digits):
-            raise Problem(404, "unknown_sale", NO_RECEIPT)
-        return _Found(receipt.entry, receipt.document, digits)
-
-    def _told(self, current: _InHand, own: _Found | None) -> _Found | None:
-        """The sale with what the hub and the centre (verified) have told of it.
-
-        Raises Problem where it is not ours, and the centre says that there is none.
-        """
-        heard = current.heard
-        if heard is None:
-            return own
-        if heard.refused == NO_SUCH_RECEIPT and own is None:
-            raise Problem(404, "unknown_sale", NO_RECEIPT)
-        hub = current.hub.answer if current.hub is not None else None
-        reply = heard.answer or hub  # the centre knows later news of the owner
-        if reply is None:
-            return own
-        since = [*(hub.returns if hub else ()), *(heard.answer.returns if heard.answer else ())]
-        told = tuple((ledger.parse(body), paper or None) for body, paper in since)
-        if own is not None:
-            return replace(own, told=told, owner=reply.owner)
-        digits = heard.ref.rpartition("-")[2]
-        return _Found(ledger.parse(reply.entry), reply.document, digits, told, reply.owner)
-
-    def _sale(self, found: _Found) -> _Sale:
-        """With every correction that is known, told or our own, each once."""
-        ours = self._ledger.corrections(found.entry.id)
-        every = {one.id: (one, body) for one, body in [*found.told, *ours]}
-        corrections = sorted(every.values(), key=lambda pair: (pair[0].at_s, pair[0].id))
-        account = found.entry.account if found.owner is None else found.owner
-        return _Sale(
-            found.entry,
-            document.parse(found.document),
-            found.ident,
-            tuple(corrections),
-            None if account is None else self._ledger.owner(account),
-        )
-
-    def _await_receipt(self, current: _InHand, own: _Found | None) -> bool:
-        """Hub, centre: is there somebody whom we ask now, or have asked and still wait for?"""
-        if current.heard is not None:
-            return False
-        ref = own.ident if own is not None else _last_line(current.body)
-        if ref is None:
-            return False  # only a person can find it
-        if not current.late:
-            if current.hub is None and own is None:
-                self._ask_hub(current, ref)
-            if current.hub is not None and not current.hub.over:
-                return True
-            # Of a sale that the centre has not heard of, nobody else can have heard.
-            known_there = own is None or self._ledger.is_acked(own.entry)
-            if current.asked_ref is None and self._health.online and known_there:
-                current.asked_ref = ref
-                self._outside.receipt(ref)
-            if current.asked_ref is not None:
-                return True
-        current.heard = ReceiptFound(ref, None, None)  # what the centre says now comes too late
-        return False
-
-    def _ask_hub(self, current: _InHand, ref: str) -> None:
-        """The hub has the receipts of its own sales, and of no others."""
-        place, named = self._counter.hub(), ledger.read_ident(ref)
-        if place is None or named is None or place.till != named.till:
-            return
-        request = HubReceiptRequest(WIRE_VERSION, self._till, ref, secrets.token_bytes(16), b"")
-        current.hub = _HubAsked(request, self._clock.monotonic_ms() + HUB_MS)
-        self._outside.ask_hub_for_receipt(place, request)
-
     # --------------------------------------------------------------------------- checks
 
-    def _check(self, current: _InHand, sale: _Sale) -> None:
+    def _check(self, current: _InHand, sale: Sold) -> None:
         """Can these goods come back of this sale? Raises Problem with every fault and its path."""
         if any(entry.kind == "VOID" for entry, _ in sale.corrections):
             raise Problem(409, "already_void", N_("this sale was voided already"))
@@ -428,7 +249,7 @@ class GoodsReturns:
         if faults:
             raise _refused(faults)
 
-    def _check_card(self, body: ReturnBody, sale: _Sale) -> None:
+    def _check_card(self, body: ReturnBody, sale: Sold) -> None:
         in_force = self._counter.in_force
         if body.card is None or in_force is None:
             return
@@ -457,11 +278,11 @@ class GoodsReturns:
         """Do they come from snapshot.db, where we ask for them once?"""
         if current.asked_rules is None:
             current.asked_rules = self._named(paper)
-            current.due_ms, current.late = self._clock.monotonic_ms() + RULES_WAIT_MS, False
+            current.rules_due_ms = self._clock.monotonic_ms() + RULES_WAIT_MS
             self._outside.past_rules(current.asked_rules)
-        return current.rules is None and not current.late
+        return current.rules is None and self._clock.monotonic_ms() < current.rules_due_ms
 
-    def _price(self, current: _InHand, sale: _Sale, compiled: Compiled) -> _Priced | None:
+    def _price(self, current: _InHand, sale: Sold, compiled: Compiled) -> _Priced | None:
         """What the goods are worth; None where the receipt does not come to its old price here."""
         in_force, now_s = self._in_force(sale), self._clock.now_s()
         local = in_force.local(now_s)
@@ -495,7 +316,7 @@ class GoodsReturns:
 
     # ---------------------------------------------------------------------------- write
 
-    def _write(self, current: _InHand, sale: _Sale | None, priced: _Priced | None) -> None:
+    def _write(self, current: _InHand, sale: Sold | None, priced: _Priced | None) -> None:
         """One transaction; then the answer, the slip, the sync. `priced` None: the office settles it."""
         body = current.body
         in_force, now_s = self._in_force(sale), self._clock.now_s()
@@ -553,7 +374,7 @@ class GoodsReturns:
     def _reply(
         self,
         body: ReturnBody,
-        sale: _Sale | None,
+        sale: Sold | None,
         priced: _Priced | None,
         written: Written,
         slip: ReturnData,
@@ -583,7 +404,7 @@ class GoodsReturns:
     def _slip(
         self,
         current: _InHand,
-        sale: _Sale | None,
+        sale: Sold | None,
         priced: _Priced | None,
         written: Written,
         in_force: InForce,
@@ -623,7 +444,7 @@ class GoodsReturns:
             return None
         return self._cards.identify(body.card, in_force).masked
 
-    def _in_force(self, sale: _Sale | None) -> InForce:
+    def _in_force(self, sale: Sold | None) -> InForce:
         """What the till lives by; where its settings are lost, the clock of the sale's own receipt."""
         if self._counter.in_force is not None:
             return self._counter.in_force
@@ -632,17 +453,7 @@ class GoodsReturns:
         )
 
 
-def _last_line(body: ReturnBody) -> str | None:
-    """The last line of another till's slip; None: it is none. Raises Problem where its digits are missing."""
-    named = ledger.read_ident(body.ref or "")
-    if named is None:
-        return None
-    if named.digits is None:
-        raise Problem(422, "ref_incomplete", WHOLE_LINE)
-    return f"{named.entry_id}-{named.digits}"
-
-
-def _papers(sale: _Sale) -> list[ReturnDocument]:
+def _papers(sale: Sold) -> list[ReturnDocument]:
     """What came back of a sale before, in order, also where the office has yet to settle it."""
     found = (document.parse_any(body) for _, body in sale.corrections if body is not None)
     return [paper for paper in found if isinstance(paper, ReturnDocument)]

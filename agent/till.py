@@ -10,9 +10,9 @@ has a timer of one second in all.
 
 **Where things are.** The table of states: loyalty/sale.py. What an event carries:
 inbox.py. What is done with a sale: counter.py, with goods that come back:
-goods_returns.py, with a card alone: card_desk.py; with them cards.py (who buys),
-pricing.py (what it costs) and replies.py (what is answered). The file:
-offline/ledger_db.py. What others do for us: outside.py, put together in main.py.
+goods_returns.py and receipts.py (whose they were), with a card alone: card_desk.py;
+with them cards.py (who buys), pricing.py (what it costs) and replies.py (what is
+answered). The file: offline/ledger_db.py. What others do for us: outside.py, put together in main.py.
 Here: the loop, and the events that are not about a sale.
 """
 
@@ -78,6 +78,7 @@ from agent.offline.ledger_db import LedgerDb
 from agent.offline.records import RESTORING, DiskFull, Identity, LedgerFault, Restoring
 from agent.offline.snapshot_db import Members
 from agent.outside import Outside
+from agent.receipts import Receipts
 from agent.replies import DISK_FULL
 from agent.sync.machine import Apply, ApplyRestore, StoreLog
 from agent.texts import both, translator
@@ -128,11 +129,20 @@ class Till:
             translate=translator(language),
             refuse=self._refuse,
         )
+        self._receipts = Receipts(
+            till=identity.till,
+            ledger_db=ledger_db,
+            outside=outside,
+            health=self._health,
+            clock=self._clock,
+            hub=self._counter.hub,
+        )
         self._returns = GoodsReturns(
             till=identity.till,
             ledger_db=ledger_db,
             cards=self._cards,
             counter=self._counter,
+            receipts=self._receipts,
             outside=outside,
             health=self._health,
             clock=self._clock,
@@ -243,7 +253,7 @@ class Till:
                 self._arrived(card_key)
             case Claimed():
                 self._claimed(event)
-            case ReceiptFound():
+            case ReceiptFound() | HubReceiptFound():
                 self._returns.found(event)
             case PastRulesReady():
                 self._returns.rules_ready(event)
@@ -251,10 +261,8 @@ class Till:
                 self._handed_over(event)
             case HandoverAsked():
                 self._hand_over(event)
-            case HubReceiptFound():
-                self._returns.hub_answered(event)
             case HubReceiptAsked(request, reply):
-                reply.set_result(self._returns.show(request.ref))
+                reply.set_result(self._receipts.show(request.ref))
             case LoadBatchAsked():
                 self._load_batch(event)
             case ApplyAsked():
