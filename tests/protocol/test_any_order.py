@@ -214,6 +214,10 @@ class Chain(RuleBasedStateMachine):
         assert "FOREIGN_PARCEL" not in self.centre.notes
         assert "OVERSPENT" not in self.centre.notes
 
+    @invariant()
+    def nobody_has_paid_more_than_they_owed(self) -> None:
+        assert all(mine.totals["debt"] <= 0 for mine in self.centre.accounts.values())
+
 
 TestChain = Chain.TestCase
 TestChain.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
