@@ -107,13 +107,16 @@ class Cards:
     def _customer(self, member: Member, sale_id: str) -> Customer:
         member = msgspec.structs.replace(member, account=self._ledger.owner(member.account))
         epoch, since = self._ledger.uplink().epoch, self._ledger.counted_seq(member)
+        parcels = self._ledger.parcels(member.account, but_for=sale_id)
+        here = sum(one.points for one in self._ledger.held(member.account))
         return Customer(
             member=member,
-            parcels=self._ledger.parcels(member.account, but_for=sale_id),
+            parcels=parcels,
             balance=member.balance + self._ledger.own_change(member.account, epoch, since),
             as_of_s=member.as_of_ms // 1000,
             worked=self._ledger.worked(member.account, epoch, since),
             owes=self._ledger.own_debt(member.account, epoch, since) < 0,
+            promised=here - sum(parcel.points for parcel in parcels),
             pending=self._pending(member) + self._ledger.own_pending(member.account, epoch, since),
         )
 

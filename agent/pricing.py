@@ -43,7 +43,8 @@ class Customer:
     of `as_of_s` (UTC seconds) and with this till's own entries since. `worked` = rule ->
     the local dates of those entries, where a rule with a counter did something.
     `new`: the centre has told nothing of this card; all that is known is what happened here.
-    `owes`: those entries left a debt. `pending`: of `balance`, what nobody can spend yet.
+    `owes`: those entries left a debt. `pending`: of `balance`, what nobody can spend yet; `promised`: what
+    lies here and was promised to other sales.
     """
 
     member: Member
@@ -54,11 +55,12 @@ class Customer:
     new: bool = False
     owes: bool = False
     pending: int = 0
+    promised: int = 0
 
     @property
     def elsewhere(self) -> int:
-        """Points (hundredths) that may be spent, and not promised here: at other tills or at the centre."""
-        return self.balance - self.pending - sum(parcel.points for parcel in self.parcels)
+        """Points (hundredths) that may be spent, at other tills or at the centre."""
+        return self.balance - self.pending - self.promised - sum(parcel.points for parcel in self.parcels)
 
     def live(self, shop_now: str) -> list[Parcel]:
         """What may be spent at `shop_now` (shop wall-clock)."""

@@ -344,6 +344,17 @@ def test_points_whose_day_is_over_are_not_said_to_be_available(regular: Shop) ->
     assert regular.put("r1", card=CARD)["customer"]["available_here"] == 60_000
 
 
+def test_what_was_promised_to_another_sale_lies_here(shop: Shop) -> None:
+    """Two receipts of one customer: the second asks nobody for what the first one was promised."""
+    shop.till.handle(LinkChanged(None, ""))
+    shop.know(balance=60_000)
+    shop.grant(60_000)
+    shop.put_later("r1", card=CARD, redeem="max", lines=[milk(10_000)]).reply.result(0)  # 450.00 of it
+    second = shop.put_later("r2", card=CARD, redeem="max", lines=[milk(10_000)]).reply.result(0)
+    assert second["quote"]["redeemed"] == 15_000
+    assert (shop.outside.claims, second["messages"]) == ([], [])
+
+
 def test_points_that_this_receipt_cannot_use_are_not_named(regular: Shop) -> None:
     """A cashier with a queue reads what matters: 450.00 may be paid with points, and 600.00 are here."""
     reply = regular.put("r1", card=CARD, redeem="max", lines=[milk(10_000)])
