@@ -201,18 +201,25 @@ def till_close(till_id: str, as_json: bool) -> None:
         "hub": hub,
     }
     text = N_(
-        "Till {till} is closed; its life {epoch} has ended, {count} entries of it are here. Its parcels, "
-        "{points} points, are suspended until {until}; sooner: kopilka-central till resume {till} {epoch}. "
+        "Till {till} is closed; its life {epoch} has ended, {count} entries of it are here. "
         "What it still sends waits for a decision: kopilka-central till late {till}.",
         till=till_id,
         epoch=life.epoch,
         count=life.next_seq - 1,
-        points=points(suspended),
-        until=local(life.ended_ms + lives.RESUME_AFTER_MS),
     )
     answer(as_json, data, text)
     if as_json:
         return
+    if suspended:
+        text = N_(
+            "Its parcels, {points} points, are suspended until {until}; "
+            "sooner: kopilka-central till resume {till} {epoch}.",
+            points=points(suspended),
+            until=local(life.ended_ms + lives.RESUME_AFTER_MS),
+            till=till_id,
+            epoch=life.epoch,
+        )
+        answer(False, {}, text)
     if hub is None:
         text = N_(
             "Store {store} has no till now; points are placed there again when it has.",
