@@ -273,6 +273,7 @@ class SyncThread:
         self._fault = ""  # of the round before, so that the same one is logged once
         self.session = ""  # the newest; a look-up shows it
         self._waiting: list[Callable[[], None]] = []
+        self._called: set[bool] = set()  # calls in the queue that nobody waits for, by `force`
 
     def start(self) -> None:
         """Begin, with a sync at once."""
@@ -287,20 +288,28 @@ class SyncThread:
     def wake(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
         """There is something to send. `force`: even while backing off (a person asked).
 
-        `done` is called when the round that this wake-up starts has ended, well or not.
+        `done` is called when the round that this wake-up starts has ended, well or not; at once, where this
+        thread has so much to do that it cannot be asked.
         """
-        self._put(_Wake(force, done))
+        if done is not None:
+            if not self._put(_Wake(force, done)):
+                done()
+        elif force not in self._called:  # one call of a kind stands for all: a busy counter makes hundreds
+            self._called.add(force)
+            if not self._put(_Wake(force)):
+                self._called.discard(force)
 
     def run(self, task: Callable[[], None]) -> None:
         """Do something on this thread, which alone writes snapshot.db."""
         self._put(_Task(task))
 
-    def _put(self, asked: _Wake | _Task | None) -> None:
+    def _put(self, asked: _Wake | _Task | None) -> bool:
         try:
             self._asked.put_nowait(asked)
         except queue.Full:
-            if not isinstance(asked, _Wake) or asked.done:  # for a wake-up, one of those before will do
-                log.warning("the sync thread is far behind; what it was asked is dropped")
+            log.warning("the sync thread is far behind; what it was asked is dropped")
+            return False
+        return True
 
     def _run(self) -> None:
         try:
@@ -383,6 +392,8 @@ class SyncThread:
             if isinstance(asked, _Task):
                 asked.run()
             elif isinstance(asked, _Wake):
+                if asked.done is None:
+                    self._called.discard(asked.force)
                 # No return yet: what else was asked meanwhile belongs to the same round.
                 until_s = min(until_s, time.monotonic() if asked.force else deaf_until_s)
                 self._waiting += [asked.done] if asked.done else []

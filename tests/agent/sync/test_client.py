@@ -474,7 +474,7 @@ class Desk:
 class Sync:
     """A SyncThread with a desk, against the server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, start: bool = True) -> None:
         self.desk = Desk()
         self.fetched: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
         machine = SyncMachine(
@@ -483,7 +483,8 @@ class Sync:
         self.thread = SyncThread(
             Centre(url, "T1"), machine, self.desk, lambda _, channels, __: self.fetched.put(channels)
         )
-        self.thread.start()
+        if start:
+            self.thread.start()
 
     def round(self) -> None:
         """A person asks for a sync; returns when it is over, well or not."""
@@ -577,6 +578,25 @@ def test_tasks_of_others_are_done_between_rounds(sync: Sync) -> None:
     done: Future[str] = Future()
     sync.thread.run(lambda: done.set_result(threading.current_thread().name))
     assert done.result(WAIT_S) == "sync"
+
+
+def test_nobody_waits_for_a_thread_that_has_too_much_to_do(server: Server) -> None:
+    """A busy counter makes hundreds of calls, which are one; who cannot be heard is told at once."""
+    sync = Sync(server.url, start=False)
+    for _ in range(1_000):
+        sync.thread.wake()
+        sync.thread.wake(force=True)
+    assert sync.thread._asked.qsize() == 2
+    for _ in range(100):
+        sync.thread.run(lambda: None)
+    told = threading.Event()
+    sync.thread.wake(force=True, done=told.set)
+    assert told.is_set()
+    sync.thread.start()
+    sync.round()  # and it goes on as ever
+    sync.thread.wake()
+    sync.round()
+    sync.thread.stop(WAIT_S)
 
 
 def test_the_thread_ends_when_it_is_asked_to_however_much_there_is_to_do(sync: Sync) -> None:
