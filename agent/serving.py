@@ -41,6 +41,7 @@ class HttpServer:
             http="h11",
             lifespan="off",
             log_config=None,
+            log_level="warning",  # that it began and ended is told by the agent itself
             access_log=False,
             server_header=False,
             limit_concurrency=connections_max,
