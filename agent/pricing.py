@@ -163,7 +163,8 @@ def worked(offer: Offer) -> Worked:
     """What the till remembers of the rules with counters in a sale (offline/ledger_db.py)."""
     keys = {lot.terms.rule for lot in offer.earns if once_key(lot.terms.rule)}
     lasting = frozenset(key.partition("/")[0] for key in keys)
-    return Worked(offer.receipt.at[:DATE_CHARS], offer.counted, lasting)
+    day = offer.receipt.at[:DATE_CHARS]
+    return Worked(day, offer.counted, lasting, offer.rulebook_seq, offer.catalog_version)
 
 
 def _check(quote: dict[str, Any]) -> None:

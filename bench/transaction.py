@@ -141,6 +141,7 @@ def _by_the_till(ledger: LedgerDb, sold: Sold, programme: InForce, samples: Tran
         making += time.perf_counter_ns() - began
         return said
 
+    worked = pricing.worked(sold.offer)
     began = time.perf_counter_ns()
     ledger.append(
         week.TILL,
@@ -151,6 +152,7 @@ def _by_the_till(ledger: LedgerDb, sold: Sold, programme: InForce, samples: Tran
         at_s=sold.at_s,
         answer=answer,
         print_waived=True,
+        worked=worked,
     )
     took = time.perf_counter_ns() - began
     samples.till.ns.append(took - making)

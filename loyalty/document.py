@@ -185,33 +185,6 @@ def parse(body: bytes) -> SaleDocument:
     return document
 
 
-class _PricedBy(msgspec.Struct, array_like=True, frozen=True, tag="sale"):
-    """The head of a SaleDocument, as far as what it was priced by; the receipt itself is passed over."""
-
-    receipt: msgspec.Raw
-    customer: msgspec.Raw
-    rulebook_seq: int
-    kill_seq: int
-    catalog_version: int
-
-
-_decode_priced_by = msgspec.msgpack.Decoder(_PricedBy).decode
-
-
-def priced_by(body: bytes) -> tuple[int, int]:
-    """(rulebook seq, catalog version) of the sale in `body`, without reading all of it.
-
-    Raises DocumentError.
-    """
-    if body[:1] != VERSION:
-        raise DocumentError(f"a document of version {body[:1].hex() or 'none'}; this program knows 01")
-    try:
-        paper = _decode_priced_by(body[1:])
-    except UNREADABLE as error:
-        raise DocumentError(f"not a document: {error}") from error
-    return paper.rulebook_seq, paper.catalog_version
-
-
 def quote_digest(quote: dict[str, Any]) -> bytes:
     """First 8 bytes of sha256 over the quote as JSON with sorted keys and no blanks."""
     return hashlib.sha256(msgspec.json.encode(quote, order="sorted")).digest()[:DIGEST_BYTES]

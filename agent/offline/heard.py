@@ -385,6 +385,8 @@ def store_log(db: LedgerDb, till: str, reply: wire.LogReply) -> None:
             entry = ledger.parse(body)
             told = _told(receipt)
             db.insert_entry(entry, body, head, receipt, _sale_id(db, told))
+            if isinstance(told, document.SaleDocument):
+                db.note_priced_by(entry, told.rulebook_seq, told.catalog_version)
             if entry.kind == "SALE":
                 db.execute(
                     "INSERT INTO print_note (epoch, seq, at_s, outcome) VALUES (?, ?, ?, 'waived')",

@@ -33,6 +33,7 @@ from agent.offline import files
 from agent.offline.ledger_reader import OFFER_VERSION, Reader
 from agent.offline.records import (
     ENROLLED_ALREADY,
+    NOT_ENROLLED,
     DiskFull,
     Hold,
     LedgerFault,
@@ -43,7 +44,6 @@ from agent.offline.records import (
     Written,
 )
 from loyalty import ledger
-from loyalty.document import DocumentError, priced_by
 from loyalty.ledger import Entry, LedgerError, LotTerms, Posting
 from loyalty.texts import N_
 from loyalty.wire import EnrollReply
@@ -143,8 +143,8 @@ class LedgerDb(Reader):
                 self.register(till, register, at_s)
             written = self.write(till, build, sale_id=sale_id)
             self._release(sale_id)
-            self._move_parcels(till, written.entry)
-            self._count(written.entry, worked)
+            self._move_parcels(till, written)
+            self._count(written, worked)
             said = answer(written)
             self._db.execute(
                 "INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (sale_id, verb, body_sha256, at_s, said)
@@ -157,21 +157,28 @@ class LedgerDb(Reader):
         self, till: str, build: Callable[[Place], tuple[Entry, bytes | None]], *, sale_id: str | None = None
     ) -> Written:
         """Append one entry with its document. Inside a transaction; parcels are moved by the caller."""
-        uplink = self.uplink()
-        if uplink.restoring:
-            raise Restoring
-        epoch = uplink.epoch
+        epoch = self._writing_in()
         last, head = self.head(epoch, till)
         entry, document = build(Place(till, epoch, last + 1))
         body = ledger.canonical(entry)
         digest = hashlib.sha256(document).digest() if document is not None else None
         if (entry.epoch, entry.seq, entry.document_sha256) != (epoch, last + 1, digest):
             raise LedgerFault(N_("entry {id} was not made for its place and receipt", id=entry.id))
-        written = Written(entry, ledger.link(head, body))
+        owner = self.owner(entry.account) if entry.account is not None else None
+        written = Written(entry, ledger.link(head, body), owner)
         self.insert_entry(entry, body, written.head, document, sale_id)
-        if entry.account is not None:
-            self.touch(self.owner(entry.account), entry.at_s)
+        if owner is not None:
+            self.touch(owner, entry.at_s)
         return written
+
+    def _writing_in(self) -> int:
+        """The epoch of new entries. Raises LedgerFault while there is none."""
+        row = self._db.execute("SELECT epoch, restore_id FROM uplink").fetchone()
+        if row is None:
+            raise LedgerFault(NOT_ENROLLED)
+        if row[1] is not None:
+            raise Restoring
+        return int(row[0])
 
     def is_registered(self, account: int) -> bool:
         """Has this till told of a provisional account, or has the centre given it a lasting one?"""
@@ -185,11 +192,13 @@ class LedgerDb(Reader):
         self.write_moving(till, "REGISTER", card.account, (), now_s=now_s, document=card.document)
         return True
 
-    def _count(self, entry: Entry, worked: Worked | None) -> None:
-        """Remember which rules did something in a sale, or that a sale was none. Inside its transaction."""
-        if entry.account is None:
+    def _count(self, written: Written, worked: Worked | None) -> None:
+        """Remember by which rules a sale was priced, and which did something; or that a sale was none."""
+        entry, owner = written.entry, written.owner
+        if worked is not None:
+            self.note_priced_by(entry, worked.rulebook_seq, worked.catalog_version)
+        if owner is None:
             return
-        owner = self.owner(entry.account)
         if entry.kind == "VOID" and entry.ref is not None:
             _, epoch, seq = entry.ref.rsplit("-", 2)
             self._db.execute(
@@ -224,20 +233,15 @@ class LedgerDb(Reader):
                 "INSERT INTO document VALUES (?, ?, ?, ?)",
                 (entry.epoch, entry.seq, sale_id or entry.id, document),
             )
-            self._note_versions(entry, document)
 
-    def _note_versions(self, entry: Entry, body: bytes) -> None:
-        """Remember by which rules and goods a sale was priced."""
-        if entry.kind != "SALE":
-            return
-        with suppress(DocumentError):  # of a newer agent: it knows what to keep for it
-            rulebook_seq, catalog_version = priced_by(body)
-            self._db.execute(
-                "INSERT INTO priced_by VALUES (?, ?, ?, ?) ON CONFLICT (rulebook_seq, catalog_version)"
-                " DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq"
-                " WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
-                (rulebook_seq, catalog_version, entry.epoch, entry.seq),
-            )
+    def note_priced_by(self, entry: Entry, rulebook_seq: int, catalog_version: int) -> None:
+        """Remember by which rules and goods a sale was priced. Inside a transaction."""
+        self._db.execute(
+            "INSERT INTO priced_by VALUES (?, ?, ?, ?) ON CONFLICT (rulebook_seq, catalog_version)"
+            " DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq"
+            " WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
+            (rulebook_seq, catalog_version, entry.epoch, entry.seq),
+        )
 
     def touch(self, account: int, now_s: int) -> None:
         """The account was served here. Inside a transaction."""
@@ -321,11 +325,12 @@ class LedgerDb(Reader):
             (epoch, seq, at_s, outcome),
         )
 
-    def _move_parcels(self, till: str, entry: Entry) -> None:
+    def _move_parcels(self, till: str, written: Written) -> None:
         """Apply what an entry of our own moves into and out of this till's parcels."""
-        if entry.account is None:
+        entry, owner = written.entry, written.owner
+        if owner is None:
             return
-        here, owner = ledger.parcel(till), self.owner(entry.account)
+        here = ledger.parcel(till)
         terms = {posting.lot: posting.terms for posting in entry.postings if posting.terms}
         for posting in entry.postings:
             if posting.account != here:
@@ -382,7 +387,7 @@ class LedgerDb(Reader):
             )
 
         written = self.write(till, build)
-        self._move_parcels(till, written.entry)
+        self._move_parcels(till, written)
         return written
 
     # -- sync (what is heard from the centre: offline/heard.py)

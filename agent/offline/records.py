@@ -84,10 +84,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An entry that is on disk: its id and the chain's head after it."""
+    """An entry that is on disk: its id, the chain's head after it, and whose points it moves today."""
 
     entry: Entry
     head: bytes
+    owner: int | None
 
     @property
     def ident(self) -> str:
@@ -136,14 +137,17 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """Rules with a counter of their own that did something in a sale of local date `day`.
+    """By which rules and goods a sale of local date `day` was priced, and what of them is remembered apart:
 
-    Of the `lasting` ones the sale carries a once-key: that is used up, whatever becomes of the sale.
+    `rules` with a counter of their own that did something; of the `lasting` ones the sale carries a
+    once-key: that is used up, whatever becomes of the sale.
     """
 
     day: str
     rules: tuple[str, ...]
     lasting: frozenset[str]
+    rulebook_seq: int
+    catalog_version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from loyalty.document import (
     canonical,
     engine_receipt,
     parse,
-    priced_by,
     quote_digest,
 )
 
@@ -90,16 +89,6 @@ NOT_DOCUMENTS = {
 def test_what_is_no_document_says_so(body: bytes) -> None:
     with pytest.raises(DocumentError):
         parse(body)
-
-
-def test_by_what_a_sale_was_priced_is_read_without_its_receipt() -> None:
-    assert priced_by(canonical(sold())) == (7, 3)
-
-
-@pytest.mark.parametrize("name", ["nothing", "a later version", "another kind", "nested without end"])
-def test_by_what_no_sale_was_priced_is_not_said(name: str) -> None:
-    with pytest.raises(DocumentError):
-        priced_by(NOT_DOCUMENTS[name])
 
 
 @given(st.data())
