@@ -96,7 +96,6 @@ class Wish:
 class Job:
     """A slip on its way to the printer."""
 
-    sale_id: str
     epoch: int
     seq: int
 
@@ -517,7 +516,7 @@ class Counter:
         self._health.clear("disk_full")
         ask.reply.set_result(msgspec.json.decode(said))
         if columns is not None:
-            job = Job(ask.sale_id, written.entry.epoch, written.entry.seq)
+            job = Job(written.entry.epoch, written.entry.seq)
             self._print(written.entry.id, job, slips[0], columns)
         self._outside.wake_sync()
 
@@ -658,7 +657,7 @@ class Counter:
         reply = {"sale_id": ask.sale_id, "print_id": ask.body.print_id, "copy": True}
         now_s = self._clock.now_s()
         self._ledger.remember(ask.sale_id, verb, _sha256(ask.body), now_s, msgspec.json.encode(reply))
-        job = Job(ask.sale_id, sold.epoch, sold.seq)
+        job = Job(sold.epoch, sold.seq)
         self._print(f"{sold.id}/{ask.body.print_id}", job, as_copy(data), columns)
         ask.reply.set_result(reply)
 
@@ -676,7 +675,7 @@ class Counter:
             case OutputUnknown(_, _, reason):
                 outcome = sale.PrintTrouble(maybe=True, reason=reason)
         # What is printed was committed; voided since or not, how the print ended is noted.
-        _, effects = sale.step(Sale(job.sale_id, State.COMMITTED), outcome)
+        _, effects = sale.step(Sale(event.job_id, State.COMMITTED), outcome)
         for effect in effects:
             match effect:
                 case sale.NotePrint(word):

@@ -365,7 +365,7 @@ class GoodsReturns:
         for ask in current.asks:
             ask.reply.set_result(msgspec.json.decode(said))
         if columns is not None:
-            job = Job(return_key(body.return_id), written.entry.epoch, written.entry.seq)
+            job = Job(written.entry.epoch, written.entry.seq)
             self._counter.print_document(
                 written.entry.id, job, layout_return(slips[0], columns, self._translate)
             )

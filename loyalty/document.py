@@ -13,9 +13,10 @@ the entry, so the entry's chain protects the receipt too.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from loyalty.decoding import UNREADABLE
 
@@ -135,7 +136,7 @@ class ReturnDocument(msgspec.Struct, array_like=True, frozen=True, tag="return")
 class RegisterDocument(msgspec.Struct, array_like=True, frozen=True, tag="register"):
     """A card that nobody knew was given out at a till: its keyed hash, never its number."""
 
-    card_key: int
+    card_key: Annotated[int, Meta(ge=0, le=2**63 - 1)]  # 63 bits
     kind: str
     card_kind: str | None
 
@@ -167,6 +168,14 @@ def parse_any(body: bytes) -> Document:
     except UNREADABLE as error:
         raise DocumentError(f"not a document: {error}") from error
     return document
+
+
+def read_any(body: bytes | None) -> Document | None:
+    """The same where it is no fault that there is none, or none that this program can read: None."""
+    try:
+        return parse_any(body) if body is not None else None
+    except DocumentError:
+        return None
 
 
 def parse_handover(body: bytes) -> HandoverDocument:

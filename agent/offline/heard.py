@@ -383,7 +383,7 @@ def store_log(db: LedgerDb, till: str, reply: wire.LogReply) -> None:
             body = ledger.restore(fields, till, reply.epoch, seq, receipt)
             head = ledger.link(head, body)
             entry = ledger.parse(body)
-            told = _told(receipt)
+            told = document.read_any(receipt)
             db.insert_entry(entry, body, head, receipt, _sale_id(db, told))
             if isinstance(told, document.SaleDocument):
                 db.note_priced_by(entry, told.rulebook_seq, told.catalog_version)
@@ -393,14 +393,6 @@ def store_log(db: LedgerDb, till: str, reply: wire.LogReply) -> None:
                     (entry.epoch, entry.seq, entry.at_s),
                 )
             _remember_lots(db, entry, told)
-
-
-def _told(receipt: bytes | None) -> document.Document | None:
-    """What a document tells; None for one of later days."""
-    try:
-        return document.parse_any(receipt) if receipt is not None else None
-    except document.DocumentError:
-        return None
 
 
 def _sale_id(db: Reader, told: document.Document | None) -> str | None:

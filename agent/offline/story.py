@@ -19,7 +19,7 @@ from agent.offline.ledger_reader import Reader
 from agent.offline.pruning import pruned
 from agent.offline.records import NOT_ENROLLED, LedgerFault, told_id
 from loyalty import document, ledger
-from loyalty.document import Document, DocumentError
+from loyalty.document import Document
 from loyalty.ledger import Entry, LedgerError, LotTerms
 from loyalty.texts import N_
 
@@ -46,10 +46,7 @@ class Told:
     @property
     def document(self) -> Document | None:
         """What the receipt says; None where there is none, or it is of later days."""
-        try:
-            return document.parse_any(self.receipt) if self.receipt is not None else None
-        except DocumentError:
-            return None
+        return document.read_any(self.receipt)
 
     @property
     def ident(self) -> str:

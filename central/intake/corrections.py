@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from central import clock
 from central.intake.models import Correction, InboxEntry, note
 from loyalty import ledger, wire
-from loyalty.document import DocumentError, ReturnDocument, parse_any
+from loyalty.document import ReturnDocument, read_any
 from loyalty.ledger import FLAG_PENDING, Entry
 from loyalty.protocol.intake import Link, Refused
 
@@ -58,10 +58,7 @@ def _note(entry: Entry, paper: bytes) -> None:
 
 def _slip_line(paper: bytes) -> str:
     """What the customer's slip said, in the document of a return."""
-    try:
-        told = parse_any(paper)
-    except DocumentError:
-        return ""
+    told = read_any(paper)
     return told.sale if isinstance(told, ReturnDocument) else ""
 
 

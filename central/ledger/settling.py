@@ -28,7 +28,7 @@ from central.members.models import Account
 from central.rules import publishing
 from central.rules.models import PublicationFile
 from loyalty import ledger, repricing
-from loyalty.document import DocumentError, ReturnDocument, SaleDocument, parse, parse_any
+from loyalty.document import DocumentError, ReturnDocument, SaleDocument, parse, read_any
 from loyalty.faults import Refused
 from loyalty.index import Compiled
 from loyalty.ledger import Entry, LedgerError
@@ -150,17 +150,14 @@ def _corrections(
     counted = [one for one in rows if one.state == Correction.DONE or one.pk == row.pk]
     keys = [(one.till, one.epoch, one.seq) for one in counted]
     items = InboxEntry.objects.filter(pk__in=keys, quarantined_ms=None)
-    found = [(ledger.parse(bytes(item.body)), _told(bytes(item.document or b""))) for item in items]
+    found = [(ledger.parse(bytes(item.body)), _told(item)) for item in items]
     found.sort(key=lambda pair: (pair[0].at_s, pair[0].id))
     adjusts = tuple(ledger.parse(bytes(one.adjust)) for one in rows if one.adjust is not None)
     return tuple(found), adjusts
 
 
-def _told(body: bytes) -> ReturnDocument | None:
-    try:
-        told = parse_any(body)
-    except DocumentError:
-        return None
+def _told(item: InboxEntry) -> ReturnDocument | None:
+    told = read_any(bytes(item.document or b""))
     return told if isinstance(told, ReturnDocument) else None
 
 

@@ -35,8 +35,8 @@ def note_new(b: int, rows: Sequence[Row]) -> None:
         if row.entry.kind != "REGISTER" or row.entry.account is None:
             continue
         paper = InboxEntry.objects.get(till=row.entry.till, epoch=row.entry.epoch, seq=row.entry.seq).document
-        told = _told(bytes(paper or b""))
-        if told is None:
+        told = document.read_any(bytes(paper or b""))
+        if not isinstance(told, document.RegisterDocument) or len(told.card_kind or "") > CARD_KIND_MAX_CHARS:
             note(row.entry, NO_CARD, "it does not say of which card; give that account its card by hand")
             continue
         if row.owner != row.entry.account:
@@ -56,20 +56,6 @@ def note_new(b: int, rows: Sequence[Row]) -> None:
         )
         if not new and made.registers != told.card_key:
             note(row.entry, SAME_NUMBER, "two cards came to one provisional account; part them by hand")
-
-
-def _told(body: bytes) -> document.RegisterDocument | None:
-    """The card, if it can be one: a key has 63 bits, and a kind fits its column."""
-    try:
-        told = document.parse_any(body)
-    except document.DocumentError:
-        return None
-    fits = (
-        isinstance(told, document.RegisterDocument)
-        and 0 <= told.card_key < 2**63
-        and len(told.card_kind or "") <= CARD_KIND_MAX_CHARS
-    )
-    return told if fits and isinstance(told, document.RegisterDocument) else None
 
 
 def link_new() -> int:

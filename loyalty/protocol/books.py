@@ -22,8 +22,8 @@ from loyalty import ledger
 from loyalty.ledger import Entry, LotTerms, Posting
 
 TOTALS = ("issued", "spent", "expired", "adjusted", "debt")
-_NUMBER = re.compile("[0-9]{1,18}")
 """Accounts of the double entry that belong to nobody's parcel."""
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
