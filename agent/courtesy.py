@@ -35,6 +35,4 @@ def may_lend(db: LedgerDb, customer: Customer, sale_id: str, k: int) -> int:
         and hold.offer.customer is not None
         and db.owner(hold.offer.customer.account) == account
     )
-    here = sum(one.points for one in db.held(account))
-    elsewhere = customer.balance - customer.pending - here - promised
-    return max(0, min(k - lent - promised, elsewhere))
+    return max(0, min(k - lent - promised, customer.elsewhere - promised))

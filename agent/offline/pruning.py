@@ -8,7 +8,8 @@ What the centre said goes likewise: an echo (§5.11) is for a centre that has fo
 two disks is not forgotten.
 
 With an entry goes what only it could need: the answer to its commit, its print notes, and rows of lots of
-which nothing is left here and that no entry, and so no void or return, can bring back.
+which nothing is left here and that no entry, and so no void or return, can bring back. An account of which
+nothing lies here goes when nobody has come with its card for as long.
 
 **Durable without a word.** The centre says `durable_seq` of the present life only. A copy of its database
 that holds an entry of this life holds everything that was there before it; so a life that has ended is
