@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -49,10 +49,45 @@ class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Slip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Lines above and below every slip."""
+    """Lines above and below every slip, and the text of its QR code, in which {ident} is its last line."""
 
     header: tuple[str, ...] = ()
     footer: tuple[str, ...] = ()
+    qr: str | None = None
+
+
+class Fiscal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a priced receipt becomes lines of a fiscal one (loyalty/fiscal.py, docs/fiscal.md).
+
+    `bonuses`: points lower the lines, or are a counter-provision. `weighed`: a line of weighed goods goes by
+    its sum, or by price times quantity, the rest on lines of pieces. `zero_lines`: a line of 0 stays, or gets
+    one kopeck a piece from other lines. `full_payment`: of a receipt that points pay whole, a
+    counter-provision, or lines of 0.
+    """
+
+    bonuses: Literal["discount", "counter_provision"] = "discount"
+    weighed: Literal["sum", "shift"] = "sum"
+    zero_lines: Literal["keep", "shift"] = "keep"
+    full_payment: Literal["counter_provision", "zero_lines"] = "counter_provision"
+
+
+class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """More than `soft` of it is told to the office; more than `hard` is refused. None: no such limit."""
+
+    soft: int | None = None
+    hard: int | None = None
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Against abuse at the till (agent/limits.py): how often in one day of the shop.
+
+    `card_per_shift`: sales of one card by one operator; `receipts_per_day`: sales of one card at this till;
+    `manual_per_shift`: cards keyed in by one operator, found or not.
+    """
+
+    card_per_shift: Limit = Limit()
+    receipts_per_day: Limit = Limit()
+    manual_per_shift: Limit = Limit()
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +106,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     courtesy_points: int = 0  # K: what a till may lend beyond its parcels (hundredths)
     sync_interval_s: int = 60
     slip: Slip = Slip()
+    fiscal: Fiscal = Fiscal()
+    limits: Limits = Limits()
     hub: Hub | None = None
     tills: dict[str, str] = {}  # the open tills of the store -> their public keys (Ed25519, hex)
 
@@ -104,8 +141,20 @@ def parse(raw: bytes) -> Settings:
         raise SettingsError(
             f"earn_spendable is {settings.earn_spendable!r}; use now, next_sync or after 3 days"
         )
+    _check_limits(settings.limits)
     _check_tills(settings)
     return settings
+
+
+def _check_limits(limits: Limits) -> None:
+    for name in limits.__struct_fields__:
+        limit: Limit = getattr(limits, name)
+        if any(most is not None and most < 1 for most in (limit.soft, limit.hard)):
+            raise SettingsError(f"limits.{name}: a limit is 1 or more; leave it out where there is none")
+        if limit.soft is not None and limit.hard is not None and limit.soft > limit.hard:
+            raise SettingsError(
+                f"limits.{name}: soft is {limit.soft} and hard {limit.hard}; soft comes first"
+            )
 
 
 def _check_tills(settings: Settings) -> None:
@@ -163,6 +212,11 @@ _TABLES: dict[str | None, type[msgspec.Struct]] = {
     "store": StoreInfo,
     "slip": Slip,
     "hub": Hub,
+    "fiscal": Fiscal,
+    "limits": Limits,
+    "limits.card_per_shift": Limit,
+    "limits.receipts_per_day": Limit,
+    "limits.manual_per_shift": Limit,
 }
 
 

@@ -14,6 +14,9 @@ class Programme(models.Model):
     earn_spendable = models.CharField(
         max_length=32, default="now"
     )  # loyalty/settings.py says what is allowed
+    fiscal = models.JSONField(default=dict)  # as the settings carry it; {} = as they are by default
+    limits = models.JSONField(default=dict)
+    slip_qr = models.CharField(max_length=200, default="", blank=True)
 
 
 class Blob(models.Model):

@@ -8,8 +8,10 @@ of the clocks enters or leaves those two years; only then is there a new version
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+import msgspec
 from django.db import transaction
 
 from central import clock
@@ -18,11 +20,13 @@ from central.rules import publishing
 from central.rules.models import Programme
 from central.rules.publishing import Published
 from loyalty import manifest, settings
-from loyalty.settings import Hub, Settings, Slip, StoreInfo
+from loyalty.settings import Fiscal, Hub, Limits, Settings, SettingsError, Slip, StoreInfo
 
 FILE = "settings.json"
 OFFSETS_AHEAD = timedelta(days=730)
 _STEP = timedelta(days=1)
+
+T = TypeVar("T", Fiscal, Limits)
 
 
 def publish_store(store: Store) -> Published:
@@ -40,13 +44,22 @@ def publish_store(store: Store) -> Published:
         number_templates=tuple(programme.number_templates),
         courtesy_points=programme.courtesy_points,
         earn_spendable=programme.earn_spendable,
-        slip=Slip(tuple(store.slip_header), tuple(store.slip_footer)),
+        slip=Slip(tuple(store.slip_header), tuple(store.slip_footer), programme.slip_qr or None),
+        fiscal=_settings_of(Fiscal, programme.fiscal),
+        limits=_settings_of(Limits, programme.limits),
         hub=Hub(store.hub, store.hub_url) if store.hub in tills else None,
         tills=tills,
     )
     body = settings.encode(content)
     settings.parse(body)  # what a till would refuse is not published
     return publishing.publish(publishing.settings_channel(store.id), {FILE: body})
+
+
+def _settings_of(kind: type[T], stored: object) -> T:
+    try:
+        return msgspec.convert(stored, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _tills(store: Store) -> dict[str, str]:
