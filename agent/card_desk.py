@@ -15,7 +15,7 @@ from typing import Any
 from agent import replies
 from agent.cards import QUOTE_WAIT_MS, Cards
 from agent.clock import Clock
-from agent.counter import NO_SETTINGS
+from agent.counter import NO_SETTINGS, Counter
 from agent.health import Health
 from agent.inbox import Ask, LookUpCard, Problem, RegisterCard
 from agent.offline.engine import InForce
@@ -41,7 +41,7 @@ class CardDesk:
         till: str,
         ledger_db: LedgerDb,
         cards: Cards,
-        in_force: Callable[[], InForce | None],
+        counter: Counter,
         outside: Outside,
         health: Health,
         clock: Clock,
@@ -50,7 +50,7 @@ class CardDesk:
         self._till = till
         self._ledger = ledger_db
         self._cards = cards
-        self._in_force = in_force
+        self._counter = counter
         self._outside = outside
         self._health = health
         self._clock = clock
@@ -59,10 +59,10 @@ class CardDesk:
 
     def ask(self, ask: LookUpCard | RegisterCard) -> None:
         """Answer, or begin to wait for what the centre says. Raises Problem for what is no card of ours."""
-        in_force = self._in_force()
+        in_force, body = self._counter.in_force, ask.body
         if in_force is None:
             raise Problem(503, "no_settings", NO_SETTINGS)
-        holder = self._cards.identify(ask.body.number, in_force)
+        holder = self._counter.read_card(body.number, body.entry, body.operator, in_force)
         if self._cards.ask_centre(holder):
             self._waiting.append(_Waiting(ask, holder, self._clock.monotonic_ms() + QUOTE_WAIT_MS))
         else:
@@ -84,7 +84,7 @@ class CardDesk:
     def _finish(self, over: list[_Waiting]) -> None:
         for one in over:
             self._waiting.remove(one)
-            in_force = self._in_force()
+            in_force = self._counter.in_force
             assert in_force is not None  # there were settings when it was asked; they never go
             try:
                 with self._ledger.reading():

@@ -115,6 +115,18 @@ def status(config_path: Path, as_json: bool) -> None:
     click.echo(table(report, language()))
 
 
+@main.command()
+@config_option
+@json_option
+def screen(config_path: Path, as_json: bool) -> None:
+    """Print a URL that opens the cashier's page: once, within a minute."""
+    config = load_config(config_path)
+    invited = _ask_agent(config, "POST", "/v1/screen")
+    port = _port(config)
+    url = f"http://{config.api.host}:{port}{invited['path']}"
+    click.echo(json.dumps({"url": url, "expires_s": invited["expires_s"]}) if as_json else url)
+
+
 @main.group()
 def sync() -> None:
     """Exchange with the centre."""
@@ -146,6 +158,13 @@ def demo(keep: Path | None) -> None:
     sys.exit(play(keep))
 
 
+def _port(config: Config) -> int:
+    """Where the running agent listens. Raises OSError or ValueError."""
+    from agent.state import StateDir
+
+    return int(StateDir(Path(config.state_dir)).port_file.read_text(encoding="ascii"))
+
+
 def _ask_agent(config: Config, method: str, path: str, timeout_s: float = 15) -> dict[str, Any]:
     """Ask the running agent by its loopback API; what it refuses is said in its own words."""
     import requests
@@ -154,7 +173,7 @@ def _ask_agent(config: Config, method: str, path: str, timeout_s: float = 15) ->
 
     state = StateDir(Path(config.state_dir))
     try:
-        port = int(state.port_file.read_text(encoding="ascii"))
+        port = _port(config)
         token = state.token_file.read_text(encoding="ascii").strip()
         with requests.Session() as http:
             http.trust_env = False

@@ -22,6 +22,7 @@ from loyalty.texts import N_, Text
 DEFAULT_PATH = Path("/etc/kopilka/agent.toml")
 CHOICES: dict[str, tuple[str, ...]] = {
     "language": ("ru", "en"),
+    "screen.mode": ("cash_program", "stand_alone"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "printer.columns": ("32", "42", "48"),
     "printer.encoding": tuple(CODE_PAGES),
@@ -43,11 +44,23 @@ class ConfigError(Exception):
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the cash program finds us: an address of this box only.
 
-    Port 0 = any free one (written to the state directory).
+    Port 0 = any free one (written to the state directory). `socket`: a Unix socket beside it.
     """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8317
+    socket: str | None = None
+
+    @property
+    def socket_path(self) -> Path | None:
+        """The Unix socket."""
+        return Path(self.socket) if self.socket is not None else None
+
+
+class ScreenConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The cashier's page: beside a cash program, or a shop without one that rings up goods on it."""
+
+    mode: str = "cash_program"
 
 
 class ScannerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +107,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     language: str = "ru"
     log_level: str = "INFO"
     api: Api = Api()
+    screen: ScreenConfig = ScreenConfig()
     scanners: tuple[ScannerConfig, ...] = ()
     printer: PrinterConfig | None = None
     hub: HubConfig | None = None
@@ -110,7 +124,10 @@ def load(path: Path) -> Config:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(N_("{path} is no configuration: {why}", path=path, why=error)) from error
     config = parse(raw, str(path))
-    return msgspec.structs.replace(config, state_dir=str(path.parent / config.state_dir))
+    api = config.api
+    if api.socket is not None:
+        api = msgspec.structs.replace(api, socket=str(path.parent / api.socket))
+    return msgspec.structs.replace(config, state_dir=str(path.parent / config.state_dir), api=api)
 
 
 def parse(raw: dict[str, object], where: str) -> Config:
@@ -120,7 +137,11 @@ def parse(raw: dict[str, object], where: str) -> Config:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(N_("{path} is no configuration: {why}", path=where, why=error)) from error
-    given = {"language": config.language, "log_level": config.log_level}
+    given = {
+        "language": config.language,
+        "screen.mode": config.screen.mode,
+        "log_level": config.log_level,
+    }
     if config.printer is not None:
         given["printer.columns"] = str(config.printer.columns)
         given["printer.encoding"] = config.printer.encoding

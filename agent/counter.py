@@ -11,7 +11,7 @@ import hashlib
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from agent.drivers.document import Document
 from agent.health import Health
 from agent.inbox import (
     Ask,
+    ChangeSale,
     CommitSale,
     GetSale,
     LineBody,
@@ -35,8 +36,10 @@ from agent.inbox import (
     Problem,
     PutSale,
     SaleBody,
+    TenderBody,
     VoidSale,
 )
+from agent.limits import Over, Sold, Watch
 from agent.offline import heard
 from agent.offline.engine import InForce, without_settings
 from agent.offline.ledger_db import LedgerDb
@@ -47,7 +50,7 @@ from agent.slip import SlipData, Translate, layout
 from agent.slip_data import as_copy, slip_data
 from agent.sync import asking
 from agent.sync.asking import Asking, HubPlace
-from loyalty import card, ledger, sale
+from loyalty import card, document, ledger, sale
 from loyalty.document import SoldLine, Tender, canonical
 from loyalty.faults import Refused
 from loyalty.ledger import Entry, LotTerms
@@ -61,6 +64,8 @@ log = logging.getLogger(__name__)
 
 CARD_WAITS_S = 60  # a card scanned before its sale (till.md §3)
 JOBS_REMEMBERED = 64
+SALES_A_DAY_MAX = 5_000  # of one till, which limits against abuse look back upon
+TOLD = (State.WAITING, State.QUOTED, State.CLOSED)  # states of an open sale that listeners hear of
 NO_CLOCK = "1970-01-01T00:00:00+00:00"
 
 NO_SETTINGS = N_("the till has no settings yet: connect it to the centre once (kopilka-agent sync now)")
@@ -74,8 +79,9 @@ class OpenSale:
 
     sale: Sale
     in_force: InForce
-    waiting: list[PutSale] = field(default_factory=list)
+    waiting: list[PutSale | ChangeSale] = field(default_factory=list)
     due_ms: int | None = None  # while WAITING: its second is over then (monotonic)
+    chosen: bool = False  # the cashier chose on the page how many points are spent
     wish: Wish | None = None  # while WAITING: points that were asked for elsewhere
     word: ClaimRequest | None = None  # while WAITING: a claim by which the centre says the time
 
@@ -98,6 +104,16 @@ class Job:
 
     epoch: int
     seq: int
+    sale_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """The sale that was paid last: its job says which entry."""
+
+    job: Job
+    ident: str
+    pay: int
 
 
 class Counter:
@@ -129,15 +145,39 @@ class Counter:
         self._scanned: tuple[Holder, int] | None = None  # a card that waits for its sale, since
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._in_time: set[str] = set()  # open sales for which the centre has said the time
+        self._watch = Watch(self._paid_since)
+        self._last: Paid | None = None
 
     # ------------------------------------------------------------------- cart and quote
 
     def put(self, ask: PutSale) -> None:
         """The cart of a sale: price it, or begin to wait for what the price needs."""
         current = self._in_hand(ask.sale_id)
-        cart = self._cart(ask.body, current)
-        if current.sale.state is State.WAITING and current.sale.cart == cart:
-            current.waiting.append(ask)  # asked again; the answer on its way is for this cart
+        chosen = current.chosen and ask.body.redeem is msgspec.UNSET
+        self._price(current, self._cart(ask.body, current), [ask])
+        current.chosen = chosen
+
+    def change(self, ask: ChangeSale) -> None:
+        """The cashier's choice, of a sale in hand: another card or none, points, tenders."""
+        current, body = self._in_hand(ask.sale_id), ask.body
+        if current.sale.state is State.NONE:
+            raise Problem(404, "unknown_sale", N_("the till does not know sale {id}", id=ask.sale_id))
+        before = current.sale.cart or Cart()
+        holder, remarks = before.holder, before.remarks
+        if body.card is None:
+            holder, remarks = None, ()
+        elif body.card is not msgspec.UNSET:
+            holder, remarks = self._read(body.card, body.card_entry, before.operator, current)
+        tenders = before.tenders if body.tenders is msgspec.UNSET else _types(body.tenders)
+        redeem = before.redeem if body.redeem is msgspec.UNSET else body.redeem
+        cart = msgspec.structs.replace(before, holder=holder, tenders=tenders, redeem=redeem, remarks=remarks)
+        self._price(current, _remarked(current.sale, cart), [ask])
+        current.chosen = current.chosen or body.redeem is not msgspec.UNSET
+
+    def _price(self, current: OpenSale, cart: Cart, asks: Sequence[PutSale | ChangeSale]) -> None:
+        """The sale has this cart now: price it, for whoever asked."""
+        if asks and current.sale.state is State.WAITING and current.sale.cart == cart:
+            current.waiting += asks  # asked again; the answer on its way is for this cart
             return
         changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.opening_s()))
         rules = self._rules(current, changed)
@@ -146,10 +186,10 @@ class Counter:
         current.in_force = rules
         self._is_taken(cart.holder)
         self._keep(current)
-        self._quote(current, ask, offer)
+        self._quote(current, asks, offer)
 
-    def _quote(self, current: OpenSale, ask: PutSale, offer: Offer) -> None:
-        current.waiting.append(ask)
+    def _quote(self, current: OpenSale, asks: Sequence[PutSale | ChangeSale], offer: Offer) -> None:
+        current.waiting += asks
         try:
             if current.sale.state is State.QUOTED:
                 self._advance(current, sale.QuoteAsked(offer))
@@ -158,7 +198,7 @@ class Counter:
                 wait = self._cards.ask_centre(holder) or self._ask_for_points(current)
                 self._advance(current, sale.QuoteAsked(offer, wait=wait))
         except BaseException:
-            current.waiting.remove(ask)
+            current.waiting = [other for other in current.waiting if other not in asks]
             raise
 
     def _advance(self, current: OpenSale, event: sale.QuoteAsked | sale.Answered) -> None:
@@ -185,7 +225,9 @@ class Counter:
                     self._health.clear("disk_full")
                 case sale.ReleaseHold():
                     self._ledger.release_hold(after.id)
-        current.sale, current.due_ms = after, None
+        before, current.sale, current.due_ms = current.sale, after, None
+        if after.state in TOLD and after != before:
+            self._tell(after)
         if after.state is not State.WAITING:
             current.wish = current.word = None
         for effect in effects:
@@ -207,7 +249,7 @@ class Counter:
         cart = priced.cart
         if cart is None:
             raise LedgerFault(N_("sale {id} has no cart", id=priced.id))
-        customer = self._cards.customer(cart.holder, priced.id) if cart.holder else None
+        customer = self._customer(cart, priced.id)
         if cart.redeem is not None and self._clock.is_off and priced.id not in self._in_time:
             cart = msgspec.structs.replace(cart, redeem=None)  # by this clock no lot can be judged (§5.16)
         lend = 0
@@ -228,22 +270,88 @@ class Counter:
         """The cart in a request. Raises Problem where a code in it cannot be used."""
         if body.certificates:
             raise Problem(422, "no_certificates", NO_CERTIFICATES)
+        before = current.sale.cart
         lines = tuple(_line(line, current.in_force) for line in body.lines)
-        if body.card is None:
-            holder = None
-        elif body.card is not msgspec.UNSET:
-            holder = self._cards.identify(str(body.card), current.in_force)
-        else:
-            holder = current.sale.cart.holder if current.sale.cart else self._take_scanned()
-        scanned = current.sale.cart.coupons if current.sale.cart else ()
-        return Cart(
+        holder: Holder | None = None
+        remarks: tuple[str, ...] = ()
+        if body.card is msgspec.UNSET:
+            holder = before.holder if before else self._take_scanned()
+            remarks = before.remarks if before else ()
+        elif body.card is not None:
+            holder, remarks = self._read(body.card, body.card_entry, body.operator, current)
+        scanned = before.coupons if before else ()
+        chosen = before.redeem if before and current.chosen else None
+        redeem = chosen if body.redeem is msgspec.UNSET else body.redeem
+        cart = Cart(
             lines=lines,
             holder=holder,
             coupons=scanned if body.coupons is msgspec.UNSET else body.coupons,
-            tenders=tuple(t if isinstance(t, str) else t.type for t in body.tenders),
-            redeem=body.redeem,
+            tenders=_types(body.tenders),
+            redeem=redeem,
             operator=body.operator,
+            remarks=remarks,
         )
+        return _remarked(current.sale, cart)
+
+    # ------------------------------------------------------------------- limits against abuse
+
+    def _read(
+        self, number: str, entry: str, operator: str | None, current: OpenSale
+    ) -> tuple[Holder, tuple[str, ...]]:
+        """The card in what was read or keyed in, with the remark that it was keyed. Raises Problem."""
+        holder = self.read_card(number, entry, operator, current.in_force, current.sale.cart)
+        return holder, (ledger.FLAG_KEYED,) if entry == "keyed" else ()
+
+    def read_card(
+        self, number: str, entry: str, operator: str | None, in_force: InForce, before: Cart | None = None
+    ) -> Holder:
+        """A card, as it was read; keyed in, it counts, unless it is the card that `before` had already."""
+        if entry != "keyed":
+            return self._cards.identify(number, in_force)
+        tally = self._watch.today(in_force.local(self._clock.now_s()))
+        over = tally.typing(in_force.settings.limits, operator)
+        if over is not None and over.is_hard:
+            raise Problem(409, over.code, over.text)
+        try:
+            holder = self._cards.identify(number, in_force)
+        except Problem:
+            tally.keyed(operator)
+            raise
+        if before is None or before.holder is None or before.holder.card_key != holder.card_key:
+            tally.keyed(operator)
+        return holder
+
+    def _customer(self, cart: Cart, sale_id: str) -> pricing.Customer | None:
+        """Who buys; nobody, where a limit refuses the card."""
+        customer = self._cards.customer(cart.holder, sale_id) if cart.holder else None
+        if customer is None:
+            return None
+        over = self._over(customer.member.account, cart)
+        return None if over is not None and over.is_hard else customer
+
+    def _over(self, account: int, cart: Cart) -> Over | None:
+        """A limit that this sale would go beyond."""
+        if self.in_force is None:
+            return None
+        limits = self.in_force.settings.limits
+        tally = self._watch.today(self.in_force.local(self._clock.now_s()))
+        typing = tally.typing(limits, cart.operator) if ledger.FLAG_KEYED in cart.remarks else None
+        soft = typing if typing is not None and not typing.is_hard else None
+        return tally.card(limits, account, cart.operator) or soft
+
+    def _over_of(self, cart: Cart | None) -> Over | None:
+        customer = self._cards.customer(cart.holder, "") if cart is not None and cart.holder else None
+        return (
+            self._over(customer.member.account, cart) if customer is not None and cart is not None else None
+        )
+
+    def _paid_since(self, since_s: int) -> Iterator[Sold]:
+        """What was paid with a card since then, as the ledger has it."""
+        for one in self._ledger.sales(limit=SALES_A_DAY_MAX, since_s=since_s):
+            account = one.receipt.entry.account
+            paper = document.read_any(one.receipt.document)
+            if account is not None and isinstance(paper, document.SaleDocument):
+                yield Sold(self._ledger.owner(account), paper.operator)
 
     # ------------------------------------------------------------------ points elsewhere
 
@@ -255,7 +363,7 @@ class Counter:
             return False
         if hub is None and not self._health.online:
             return False
-        customer = self._cards.customer(cart.holder, current.sale.id)
+        customer = self._customer(cart, current.sale.id)
         if customer is None:
             return False
         if self._clock.is_off and current.sale.id not in self._in_time:
@@ -411,6 +519,7 @@ class Counter:
             case card.Card():
                 self._health.clear("card")
                 self._attach(self._cards.holder(found))
+                self._tell_card()
             case card.PaymentCard():
                 log.info("device %s: a payment card was rejected", scan.device)
                 self._health.alert("card", PAYMENT_CARD, self._clock.now_s())
@@ -420,6 +529,7 @@ class Counter:
                 self._add_coupon(found.written)
             case card.ProductCode():
                 log.debug("device %s: goods; the cash program sells them", scan.device)
+                self._outside.tell("scan", {"data": found.code, "symbology": scan.symbology})
 
     def _attach(self, holder: Holder) -> None:
         """A card goes to the sale last touched. Where that has another one, it waits for the next sale:
@@ -444,20 +554,14 @@ class Counter:
 
     def _change(self, current: OpenSale, **changes: Any) -> None:
         """Change the cart from the till's side; whoever waits for a quote gets the new one."""
-        cart = msgspec.structs.replace(current.sale.cart or Cart(), **changes)
-        changed, effects = sale.step(current.sale, sale.CartChanged(cart, self._clock.opening_s()))
-        rules = self._rules(current, changed)
-        self._carry_out(current, changed, effects)
-        current.in_force = rules
+        cart = _remarked(current.sale, msgspec.structs.replace(current.sale.cart or Cart(), **changes))
         asks, current.waiting = current.waiting, []
-        for ask in asks:
-            try:
-                with self._ledger.reading():
-                    self._quote(current, ask, self._offer(current.sale, current.in_force))
-            except (Refused, LedgerFault) as error:
+        try:
+            with self._ledger.reading():
+                self._price(current, cart, asks)
+        except (Refused, LedgerFault) as error:
+            for ask in asks:
                 self._refuse(ask, error)
-        if not asks:
-            self._cards.ask_centre(cart.holder)
 
     def _last_touched(self) -> OpenSale | None:
         return next(reversed(self._open.values()), None)
@@ -481,8 +585,6 @@ class Counter:
         if self._repeated(ask, "commit"):
             return
         body = ask.body
-        if body.slip not in ("print", "lines"):
-            raise Problem(422, "bad_slip", N_("slip is print or lines, not {got}", got=body.slip))
         current = self._in_hand(ask.sale_id)
         tenders = tuple(Tender(tender.type, tender.amount) for tender in body.tenders)
         paid = sale.Paid(body.quote_id, tenders, body.fiscal_id, body.paid_at)
@@ -490,19 +592,26 @@ class Counter:
         offer = next(effect.offer for effect in effects if isinstance(effect, sale.AppendSale))
         columns = self._outside.printer_columns if body.slip == "print" else None
         now_s = self._clock.now_s()
+        over = self._over_of(offer.cart)
         slips: list[SlipData] = []
 
         def answer(written: Written) -> bytes:
             # Inside the transaction: the sale's own entry counts in what the slip says.
             slips.append(self._slip(offer, written, now_s, current.in_force))
             reply = replies.commit_reply(
-                offer, written, slips[0], sale_id=ask.sale_id, columns=columns, translate=self._translate
+                offer,
+                written,
+                slips[0],
+                sale_id=ask.sale_id,
+                columns=columns,
+                width=body.columns or self._outside.printer_columns or replies.LINES_COLUMNS,
+                translate=self._translate,
             )
             return msgspec.json.encode(reply)
 
         written, said = self._ledger.append(
             self._till,
-            partial(self._sale_entry, offer, paid, now_s),
+            partial(self._sale_entry, offer, paid, now_s, over),
             sale_id=ask.sale_id,
             verb="commit",
             body_sha256=_sha256(body),
@@ -515,16 +624,29 @@ class Counter:
         self._forget(ask.sale_id)
         self._health.clear("disk_full")
         ask.reply.set_result(msgspec.json.decode(said))
+        job = Job(written.entry.epoch, written.entry.seq, ask.sale_id)
         if columns is not None:
-            job = Job(written.entry.epoch, written.entry.seq)
             self._print(written.entry.id, job, slips[0], columns)
         self._outside.wake_sync()
+        self._last = Paid(job, written.ident, offer.pay)
+        self._count(offer, over)
+        self._tell(Sale(ask.sale_id, State.COMMITTED))
+
+    def _count(self, offer: Offer, over: Over | None) -> None:
+        """A paid sale counts for the limits, and one beyond a limit is told."""
+        if self.in_force is not None and offer.customer is not None:
+            tally = self._watch.today(self.in_force.local(self._clock.now_s()))
+            tally.sold(Sold(self._ledger.owner(offer.customer.account), offer.cart.operator))
+        if over is not None:
+            self._health.alert("limit", over.text, self._clock.now_s())
 
     def _registration(self, offer: Offer) -> Registration | None:
         holder, seen = offer.cart.holder, offer.customer
         return self._cards.registration(holder, seen.account) if holder and seen else None
 
-    def _sale_entry(self, offer: Offer, paid: sale.Paid, now_s: int, place: Place) -> tuple[Entry, bytes]:
+    def _sale_entry(
+        self, offer: Offer, paid: sale.Paid, now_s: int, over: Over | None, place: Place
+    ) -> tuple[Entry, bytes]:
         body = canonical(pricing.sale_document(offer, paid))
         entry = Entry(
             till=place.till,
@@ -535,7 +657,12 @@ class Counter:
             account=offer.customer.account if offer.customer else None,
             postings=moves.sale(place.till, place.epoch, place.seq, offer.spends, offer.earns, offer.lent),
             document_sha256=hashlib.sha256(body).digest(),
-            flags=(*self.remarks(), *((ledger.FLAG_COURTESY,) if offer.lent else ())),
+            flags=(
+                *self.remarks(),
+                *((ledger.FLAG_COURTESY,) if offer.lent else ()),
+                *offer.cart.remarks,
+                *((ledger.FLAG_LIMIT,) if over is not None else ()),
+            ),
         )
         return entry, body
 
@@ -657,7 +784,7 @@ class Counter:
         reply = {"sale_id": ask.sale_id, "print_id": ask.body.print_id, "copy": True}
         now_s = self._clock.now_s()
         self._ledger.remember(ask.sale_id, verb, _sha256(ask.body), now_s, msgspec.json.encode(reply))
-        job = Job(sold.epoch, sold.seq)
+        job = Job(sold.epoch, sold.seq, ask.sale_id)
         self._print(f"{sold.id}/{ask.body.print_id}", job, as_copy(data), columns)
         ask.reply.set_result(reply)
 
@@ -674,6 +801,7 @@ class Counter:
                 outcome = sale.PrintTrouble(maybe=False, reason=reason)
             case OutputUnknown(_, _, reason):
                 outcome = sale.PrintTrouble(maybe=True, reason=reason)
+        self._outside.tell("print", {"sale_id": job.sale_id, "outcome": _outcome(event)})
         # What is printed was committed; voided since or not, how the print ended is noted.
         _, effects = sale.step(Sale(event.job_id, State.COMMITTED), outcome)
         for effect in effects:
@@ -692,7 +820,8 @@ class Counter:
             raise Problem(404, "unknown_sale", N_("the till does not know sale {id}", id=ask.sale_id))
         before = self._ledger.answer(ask.sale_id, "commit")
         if before is None:
-            ask.reply.set_result(self._sale_reply(current))
+            is_sold = current.sale.entry is not None
+            ask.reply.set_result(replies.sold_reply(current.sale) if is_sold else self._sale_reply(current))
         else:
             ask.reply.set_result({**msgspec.json.decode(before.body), "state": current.sale.state.value})
 
@@ -700,13 +829,75 @@ class Counter:
         """Which quotes hold points."""
         ask.reply.set_result(replies.held_reply(self._ledger.holds(), self._clock.now_s()))
 
+    def _tell(self, current: Sale) -> None:
+        quote_id = current.offer.quote_id if current.offer else None
+        self._outside.tell(
+            "sale", {"sale_id": current.id, "state": current.state.value, "quote_id": quote_id}
+        )
+
+    def tell_waiting_card(self) -> None:
+        """More is known of a card that waits for its sale."""
+        if self.waiting_card() is not None:
+            self._tell_card()
+
+    def _tell_card(self) -> None:
+        """A card was read: whose, as far as it is known here, and for which sale."""
+        current = self._last_touched()
+        waits = self._scanned[0] if self._scanned else None
+        holder = waits or (current.sale.cart.holder if current and current.sale.cart else None)
+        if holder is None:
+            return
+        sale_id = current.sale.id if current is not None and waits is None else None
+        found = self._cards.customer(holder, "") is not None
+        self._outside.tell("card", {"card": holder.masked, "sale_id": sale_id, "found": found})
+
+    # ----------------------------------------------------------------- for the cashier's page
+
+    def in_hand(self) -> list[OpenSale]:
+        """The open sales, the one last touched first."""
+        return list(reversed(self._open.values()))
+
+    def waiting_card(self) -> Holder | None:
+        """A card that was read and waits for its sale."""
+        if self._scanned is None or self._clock.now_s() - self._scanned[1] > CARD_WAITS_S:
+            return None
+        return self._scanned[0]
+
+    def last_paid(self) -> Paid | None:
+        """The sale that was paid last, in this life of the program or before."""
+        if self._last is None:
+            for one in self._ledger.sales(limit=1):
+                entry, paper = one.receipt.entry, document.read_any(one.receipt.document)
+                if isinstance(paper, document.SaleDocument):
+                    ident = f"{entry.id}-{ledger.fingerprint(one.receipt.head)}"
+                    self._last = Paid(Job(entry.epoch, entry.seq, one.id), ident, paper.result.pay)
+        return self._last
+
+    def reply_of(self, current: OpenSale) -> dict[str, Any]:
+        """How a sale in hand stands, as the cash program would be answered."""
+        return self._sale_reply(current)
+
+    def redeemable(self, current: OpenSale) -> int:
+        """How much of it (minor units) could be paid with the points that are here; nothing is promised."""
+        cart = current.sale.cart
+        if cart is None or not cart.lines or self._customer(cart, current.sale.id) is None:
+            return 0
+        most = replace(current.sale, cart=msgspec.structs.replace(cart, redeem="max"))
+        try:
+            quote = msgspec.json.decode(self._offer(most, current.in_force).quote)
+        except Refused:
+            return 0
+        return int(quote["redeemed"])
+
     def _sale_reply(self, current: OpenSale) -> dict[str, Any]:
-        holder = current.sale.cart.holder if current.sale.cart else None
-        customer = self._cards.customer(holder, current.sale.id) if holder else None
+        cart = current.sale.cart
+        holder = cart.holder if cart else None
+        customer = self._customer(cart, current.sale.id) if cart else None
         return replies.sale_reply(
             current.sale,
             current.in_force,
             customer,
+            over=self._over_of(cart),
             unknown=holder is not None and self._cards.is_unknown(holder),
             more_elsewhere=customer is not None and self._wants_more(current, customer),
             online=self._health.online,
@@ -767,6 +958,37 @@ class Counter:
     def _forget(self, sale_id: str) -> None:
         self._open.pop(sale_id, None)
         self._in_time.discard(sale_id)
+
+
+def _types(tenders: Sequence[TenderBody | str]) -> tuple[str, ...]:
+    return tuple(one if isinstance(one, str) else one.type for one in tenders)
+
+
+def _remarked(before: Sale, cart: Cart) -> Cart:
+    """The cart with the remark, or without it, that its card came when the total had been said.
+
+    The total was said where all these goods had a price without a card, and the payment had begun (tenders
+    were named); a cash program that names none before the end is taken to have said it with every price.
+    Goods that follow the card show that it was none.
+    """
+    kept = tuple(remark for remark in cart.remarks if remark != ledger.FLAG_CARD_LATE)
+    old = before.cart
+    if old is None or cart.holder is None or old.lines != cart.lines:
+        is_late = False
+    elif old.holder is not None:
+        is_late = ledger.FLAG_CARD_LATE in old.remarks
+    else:
+        is_late = before.offer is not None and (bool(old.tenders) or not cart.tenders)
+    return msgspec.structs.replace(cart, remarks=(*kept, *((ledger.FLAG_CARD_LATE,) if is_late else ())))
+
+
+def _outcome(event: OutputEvent) -> str:
+    match event:
+        case OutputComplete():
+            return "printed"
+        case OutputFailed():
+            return "failed"
+    return "unknown"
 
 
 def _line(line: LineBody, in_force: InForce) -> SoldLine:

@@ -149,8 +149,6 @@ class GoodsReturns:
         lines = _lines(body)
         if (body.sale_id is None) == (body.ref is None):
             raise Problem(422, "bad_return", N_("say which sale: either sale_id or ref"))
-        if body.slip not in ("print", "lines"):
-            raise Problem(422, "bad_slip", N_("slip is print or lines, not {got}", got=body.slip))
         current = _InHand([ask], lines, self._receipts.search(body))
         self._in_hand[body.return_id] = current
         self._go_on(current)
@@ -365,7 +363,7 @@ class GoodsReturns:
         for ask in current.asks:
             ask.reply.set_result(msgspec.json.decode(said))
         if columns is not None:
-            job = Job(written.entry.epoch, written.entry.seq)
+            job = Job(written.entry.epoch, written.entry.seq, body.return_id)
             self._counter.print_document(
                 written.entry.id, job, layout_return(slips[0], columns, self._translate)
             )
@@ -381,7 +379,7 @@ class GoodsReturns:
         columns: int | None,
     ) -> dict[str, Any]:
         now = priced.now if priced else None
-        width = columns or LINES_COLUMNS
+        width = body.columns or self._outside.printer_columns or LINES_COLUMNS
         return {
             "return_id": body.return_id,
             "entry": written.entry.id,

@@ -11,7 +11,7 @@ import logging
 import queue
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -56,67 +56,93 @@ class Problem(Exception):  # noqa: N818 - it is the answer to whoever asked
 # More than any shop sells or owes, and less than any file or database refuses to hold.
 AMOUNT_MAX = 10**15
 Amount = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
+SALE_ID = r"[A-Za-z0-9_.:-]{1,64}"
+Name = Annotated[str, msgspec.Meta(pattern=f"^{SALE_ID}$")]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Number = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]  # of a card: up to three tracks
+Redeem = Amount | Literal["max"] | None
+SlipMode = Literal["print", "lines"]
+SlipColumns = Literal[32, 42, 48]
+CardEntry = Literal["scanned", "keyed"]
 
 
 class LineBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line: exactly one of sku and barcode; price in minor units, quantity in thousandths."""
 
-    id: str
+    id: Name
     price: Amount
     quantity: Amount
-    sku: str | None = None
-    barcode: str | None = None
+    sku: Word | None = None
+    barcode: Word | None = None
 
 
 class TenderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How it is, or will be, paid; amount in minor units."""
 
-    type: str
+    type: Word
     amount: Amount = 0
 
 
 class SaleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`PUT /v1/sales/{id}`: the whole cart. `card`: left out = keep the scanned one; null = without card.
 
-    A planned tender is its type ("cash"), or an object with type and amount as in the commit.
+    `card_entry`: how the number came in. `redeem`: points to spend in hundredths, or "max"; left out = what
+    the cashier has chosen on the page; null = none. A planned tender is its type ("cash"), or an object with
+    type and amount as in the commit; with the first one the payment has begun.
     """
 
     lines: tuple[LineBody, ...]
-    card: str | msgspec.UnsetType | None = msgspec.UNSET
-    coupons: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    certificates: tuple[str, ...] = ()
-    tenders: tuple[TenderBody | str, ...] = ()
-    redeem: Amount | str | None = None
-    operator: str | None = None
+    card: Number | msgspec.UnsetType | None = msgspec.UNSET
+    card_entry: CardEntry = "scanned"
+    coupons: tuple[Word, ...] | msgspec.UnsetType = msgspec.UNSET
+    certificates: tuple[Word, ...] = ()
+    tenders: tuple[TenderBody | Word, ...] = ()
+    redeem: Redeem | msgspec.UnsetType = msgspec.UNSET
+    operator: Word | None = None
 
     def __repr__(self) -> str:
         return f"SaleBody({len(self.lines)} lines)"  # a card number stays out of tracebacks
 
 
-class CommitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST …/commit`: the receipt is paid. `slip`: "print" on our printer, or "lines" for the fiscal one."""
+class ChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`PATCH /v1/sales/{id}`: change this of the cart in hand, and price it anew. Fields as in the PUT."""
 
-    quote_id: str
+    card: Number | msgspec.UnsetType | None = msgspec.UNSET
+    card_entry: CardEntry = "scanned"
+    redeem: Redeem | msgspec.UnsetType = msgspec.UNSET
+    tenders: tuple[TenderBody | Word, ...] | msgspec.UnsetType = msgspec.UNSET
+
+    def __repr__(self) -> str:
+        return "ChangeBody(…)"
+
+
+class CommitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST …/commit`: the receipt is paid. `slip`: "print" on our printer, or "lines" for the fiscal one.
+
+    `columns`: letters in one of these lines; left out: those of our printer, else 48.
+    """
+
+    quote_id: Word
     tenders: tuple[TenderBody, ...]
-    fiscal_id: str | None = None
-    paid_at: str | None = None
-    slip: str = "print"
+    fiscal_id: Word | None = None
+    paid_at: Word | None = None
+    slip: SlipMode = "print"
+    columns: SlipColumns | None = None
 
 
 class VoidBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST …/void`."""
+    """`POST …/void`: the sale is given up or, after it was paid, taken back."""
 
-    reason: str
+    reason: Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class GoodsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Goods given back: thousandths of a line of the sale."""
 
-    id: str
+    id: Word
     quantity: Amount
 
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 REF_MAX_CHARS = 100
 
 
@@ -131,10 +157,11 @@ class ReturnBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lines: tuple[GoodsBody, ...] | dict[str, Amount]
     sale_id: Name | None = None
     ref: Annotated[str, msgspec.Meta(min_length=1, max_length=REF_MAX_CHARS)] | None = None
-    card: str | None = None
-    reason: str | None = None
-    operator: str | None = None
-    slip: str = "print"
+    card: Number | None = None
+    reason: Word | None = None
+    operator: Word | None = None
+    slip: SlipMode = "print"
+    columns: SlipColumns | None = None
 
     def __repr__(self) -> str:
         return f"ReturnBody({len(self.lines)} lines)"  # a card number stays out of tracebacks
@@ -143,13 +170,39 @@ class ReturnBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PrintBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`POST …/print`: the slip once more, marked КОПИЯ. The same `print_id` never prints twice."""
 
-    print_id: str
+    print_id: Name
+
+
+class FindBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/returns/find`: what has been sold, and what of it may still come back.
+
+    A sale of any till by the last line of its slip (`ref`), of this one by its `sale_id`; where there is no
+    receipt, sales of this till by the customer's `card`, by goods that were in them (`sku` or `barcode`), or
+    by both, the newest first.
+    """
+
+    card: Number | None = None
+    sku: Word | None = None
+    barcode: Word | None = None
+    sale_id: Name | None = None
+    ref: Annotated[str, msgspec.Meta(min_length=1, max_length=REF_MAX_CHARS)] | None = None
+
+    def __repr__(self) -> str:
+        return "FindBody(…)"
+
+
+class GoodsLookupBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/goods`: what carries this barcode, or the shop's own code, or is this sku."""
+
+    barcode: Word
 
 
 class CardBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /v1/cards` and `/v1/cards/lookup`: a card, as it was read or keyed in."""
 
-    number: str
+    number: Number
+    entry: CardEntry = "scanned"
+    operator: Word | None = None
 
     def __repr__(self) -> str:
         return "CardBody(…)"
@@ -164,6 +217,15 @@ class PutSale:
 
     sale_id: str
     body: SaleBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSale:
+    """What the cashier chose on the page: of one sale in hand."""
+
+    sale_id: str
+    body: ChangeBody
     reply: Reply = field(default_factory=Future)
 
 
@@ -218,6 +280,36 @@ class ListHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class ListOpen:
+    """Which sales are in hand?"""
+
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class FindSales:
+    """Of which sale may these goods be?"""
+
+    body: FindBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class LookUpGoods:
+    """What is this barcode?"""
+
+    body: GoodsLookupBody
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenAsked:
+    """What does the cashier's page show?"""
+
+    reply: Reply = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
 class LookUpCard:
     """Whose card is this, and what can be spent here?"""
 
@@ -249,14 +341,19 @@ class SyncAsked:
 
 Ask: TypeAlias = (
     PutSale
+    | ChangeSale
     | CommitSale
     | VoidSale
     | ReturnGoods
     | PrintSale
     | GetSale
     | ListHeld
+    | ListOpen
+    | FindSales
+    | LookUpGoods
     | LookUpCard
     | RegisterCard
+    | ScreenAsked
     | StatusAsked
     | SyncAsked
 )
@@ -438,7 +535,7 @@ class Inbox:
         except queue.Full:
             reply = getattr(event, "reply", None)
             if reply is not None:
-                reply.set_exception(_overloaded())
+                reply.set_exception(overloaded())
             else:
                 log.error("the till is overloaded; a %s was dropped", type(event).__name__)
 
@@ -450,5 +547,6 @@ class Inbox:
             return None
 
 
-def _overloaded() -> Problem:
+def overloaded() -> Problem:
+    """Too much is asked at once; nothing of this was done."""
     return Problem(503, "overloaded", N_("the till is busy; ask again in a second"))

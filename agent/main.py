@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.config import Config
 from agent.drivers.contracts import POSPrinter, Scanner
@@ -56,6 +56,7 @@ from agent.offline.ledger_db import LedgerDb
 from agent.offline.ledger_reader import Reader
 from agent.offline.records import NOT_ENROLLED, Identity, LedgerFault
 from agent.offline.snapshot_db import Members, SnapshotDb, Stored, Versions, is_damage
+from agent.screen.view import Screen
 from agent.state import StateDir
 from agent.stopping import Stopping
 from agent.till import Till
@@ -79,6 +80,7 @@ from loyalty.wire import (
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from agent.feed import Feed
     from agent.serving import HttpServer
     from agent.sync.asking import HubPlace
     from agent.sync.bell import BellThread
@@ -237,6 +239,7 @@ class OutsideWorld:
     printer: POSPrinter | None = None
     printer_columns: int | None = None
     compile_past: Callable[[PastRules], None] | None = None
+    feed: Feed | None = None
 
     def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
         """There is something to send."""
@@ -277,6 +280,11 @@ class OutsideWorld:
         """snapshot.db has one writer, the sync thread."""
         if self.sync is not None and self.shelf is not None:
             self.sync.run(partial(self.shelf.learn, card_key, member, now_s()))
+
+    def tell(self, event: str, data: dict[str, Any]) -> None:
+        """Whoever listens hears of it."""
+        if self.feed is not None:
+            self.feed.publish(event, data)
 
     def print_slip(self, job_id: str, document: Document) -> None:
         """Print on our own printer."""
@@ -346,15 +354,14 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
         monotonic_ms=monotonic_ms,
         language=config.language,
         version=version("kopilka"),
+        screen=Screen(config.screen.mode, config.language),
     )
     _printer(config, state, inbox, outside)
     applied = Reader.open(state.ledger)  # the bell's
     _links(state, identity, inbox, outside, programme, versions, applied, interval_s)
     hub = _hub(config, state, identity, inbox, till)
 
-    from agent.api import Api, ApiServer  # starlette and uvicorn load after the scanners are read
-
-    server = ApiServer(Api(inbox, state.token()), config.api.host, config.api.port)
+    server = _api(config, state, inbox, outside)
     state.save_port(server.port)  # the last thing that can fail; from here on threads use the files
     loop = threading.Thread(target=_loop, args=(till,), name="till", daemon=True)
     loop.start()
@@ -504,6 +511,16 @@ def _links(
         answered=lambda request, reply: inbox.post(HandedOver(request, reply)),
         found=lambda request, reply: inbox.post(HubReceiptFound(request, reply)),
     )
+
+
+def _api(config: Config, state: StateDir, inbox: Inbox, outside: OutsideWorld) -> HttpServer:
+    """What cash programs and the page ask; starlette and uvicorn load after the scanners are read."""
+    from agent.api import Api, ApiServer
+    from agent.feed import Feed
+
+    outside.feed = Feed()
+    api = Api(inbox, state.token(), feed=outside.feed, version=version("kopilka"))
+    return ApiServer(api, config.api.host, config.api.port, config.api.socket_path)
 
 
 def _hub(config: Config, state: StateDir, identity: Identity, inbox: Inbox, till: Till) -> HttpServer | None:

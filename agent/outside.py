@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.drivers.document import Document
 from agent.offline.engine import PastRules
@@ -40,6 +40,9 @@ class Outside(Protocol):
 
     def print_slip(self, job_id: str, document: Document) -> None:
         """Print; an output event follows."""
+
+    def tell(self, event: str, data: dict[str, Any]) -> None:
+        """Whoever listens to the till's events hears of it (agent/feed.py)."""
 
     @property
     def printer_columns(self) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from agent.drivers.document import document_lines
+from agent.limits import Over
 from agent.offline.engine import InForce, wall_clock
 from agent.offline.records import Hold, Written
 from agent.pricing import Customer
@@ -41,6 +42,7 @@ def sale_reply(
     in_force: InForce,
     customer: Customer | None,
     *,
+    over: Over | None,
     unknown: bool,
     more_elsewhere: bool,
     online: bool,
@@ -48,6 +50,7 @@ def sale_reply(
 ) -> dict[str, Any]:
     """How a sale stands that is not committed: its quote, its customer, what the cashier should know.
 
+    `over`: a limit against abuse that the card goes beyond, `customer` being None where it is a hard one.
     `more_elsewhere`: this receipt would spend points that do not lie here.
     """
     cart, offer = sale.cart, sale.offer
@@ -62,12 +65,14 @@ def sale_reply(
         "customer": customer_reply(holder, customer, in_force, sale.opened_s, online=online)
         if holder
         else None,
+        "redeem": cart.redeem if cart else None,
         "messages": [
             {"code": code, **both(text)}
             for code, text in _messages(
                 cart,
                 offer,
                 customer,
+                over=over,
                 unknown=unknown,
                 more_elsewhere=more_elsewhere,
                 online=online,
@@ -84,11 +89,14 @@ def commit_reply(
     *,
     sale_id: str,
     columns: int | None,
+    width: int,
     translate: Translate,
 ) -> dict[str, Any]:
-    """What a commit is answered, now and whenever it is asked again. `columns` None: we do not print."""
+    """What a commit is answered, now and whenever it is asked again. `columns` None: we do not print;
+
+    `width`: letters in a line of the reply.
+    """
     quote = msgspec.json.decode(offer.quote)
-    width = columns or LINES_COLUMNS
     return {
         "sale_id": sale_id,
         "state": (State.COMMITTED if columns else State.CLOSED).value,
@@ -106,6 +114,11 @@ def commit_reply(
             "data": msgspec.to_builtins(slip),
         },
     }
+
+
+def sold_reply(sale: Sale) -> dict[str, Any]:
+    """A committed sale of which no answer is remembered."""
+    return {"sale_id": sale.id, "state": sale.state.value, "entry": sale.entry}
 
 
 def held_reply(holds: list[Hold], now_s: int) -> dict[str, Any]:
@@ -146,6 +159,7 @@ def _messages(
     offer: Offer | None,
     customer: Customer | None,
     *,
+    over: Over | None,
     unknown: bool,
     more_elsewhere: bool,
     online: bool,
@@ -153,7 +167,9 @@ def _messages(
 ) -> list[tuple[str, Text]]:
     """What the cashier should know beside the price."""
     notes: list[tuple[str, Text]] = []
-    if cart is not None and cart.holder is not None and customer is None:
+    if over is not None:
+        notes.append((over.code, over.text))
+    elif cart is not None and cart.holder is not None and customer is None:
         notes.append(nobodys_card(unknown=unknown, online=online))
     if customer is not None and customer.new:
         notes.append(("card_new", NEW_CARD))

@@ -17,12 +17,18 @@ STOP_TIMEOUT_S = 3.0
 class HttpServer:
     """uvicorn on a socket that is bound at once, so that a taken port is known before anything runs.
 
-    `connections_max`: more at once are answered 503 (None: as many as come). Raises OSError or
-    OverflowError for an address that cannot be had.
+    `connections_max`: more at once are answered 503 (None: as many as come). `also`: a second socket that
+    listens already. Raises OSError or OverflowError for an address that cannot be had.
     """
 
     def __init__(
-        self, app: Starlette, host: str, port: int, name: str, connections_max: int | None = None
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        name: str,
+        connections_max: int | None = None,
+        also: socket.socket | None = None,
     ) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,6 +42,7 @@ class HttpServer:
             raise
         self._socket.listen()  # from now on a call waits until it is answered, and is not refused
         self.port: int = self._socket.getsockname()[1]
+        self._sockets = [self._socket, *([also] if also is not None else [])]
         config = uvicorn.Config(
             app,
             http="h11",
@@ -59,10 +66,11 @@ class HttpServer:
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT_S + 1)
-        self._socket.close()
+        for listening in self._sockets:
+            listening.close()
 
     def _run(self) -> None:
         try:
-            self._server.run(sockets=[self._socket])
+            self._server.run(sockets=self._sockets)
         except Exception:
             log.exception("the server of %s died; restart the agent", self._thread.name)

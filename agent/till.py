@@ -26,6 +26,7 @@ from typing import Any
 
 from agent.card_desk import CardDesk
 from agent.cards import Cards
+from agent.cashier import Cashier
 from agent.clock import Clock
 from agent.counter import Counter
 from agent.drivers.contracts import (
@@ -36,15 +37,18 @@ from agent.drivers.contracts import (
     ReadFailed,
     ScanData,
 )
+from agent.finding import Finding
 from agent.goods_returns import GoodsReturns
 from agent.health import Health
 from agent.inbox import (
     ApplyAsked,
     Ask,
+    ChangeSale,
     ChannelAlarm,
     Claimed,
     CommitSale,
     Event,
+    FindSales,
     GetSale,
     HandedOver,
     HandoverAsked,
@@ -53,10 +57,12 @@ from agent.inbox import (
     Inbox,
     LinkChanged,
     ListHeld,
+    ListOpen,
     LoadBatchAsked,
     LookedUp,
     LookUpCard,
     LookupFailed,
+    LookUpGoods,
     NewInForce,
     PastRulesReady,
     PrintSale,
@@ -66,6 +72,7 @@ from agent.inbox import (
     RegisterCard,
     RetryNoted,
     ReturnGoods,
+    ScreenAsked,
     StatusAsked,
     Stop,
     SyncAsked,
@@ -80,6 +87,7 @@ from agent.offline.snapshot_db import Members
 from agent.outside import Outside
 from agent.receipts import Receipts
 from agent.replies import DISK_FULL
+from agent.screen.view import Screen
 from agent.sync.machine import Apply, ApplyRestore, StoreLog
 from agent.texts import both, translator
 from loyalty.faults import Refused
@@ -89,6 +97,8 @@ from loyalty.texts import N_, Text
 from loyalty.wire import WIRE_VERSION, RestoreRequest
 
 log = logging.getLogger(__name__)
+
+BESIDE_A_CASH_PROGRAM = Screen()
 
 
 class Till:
@@ -108,6 +118,7 @@ class Till:
         monotonic_ms: Callable[[], int],
         language: str,
         version: str,
+        screen: Screen = BESIDE_A_CASH_PROGRAM,
     ) -> None:
         self._identity = identity
         self._ledger = ledger_db
@@ -153,11 +164,30 @@ class Till:
             till=identity.till,
             ledger_db=ledger_db,
             cards=self._cards,
-            in_force=lambda: self._counter.in_force,
+            counter=self._counter,
             outside=outside,
             health=self._health,
             clock=self._clock,
             refuse=self._refuse,
+        )
+
+        self._finding = Finding(
+            ledger_db=ledger_db,
+            cards=self._cards,
+            counter=self._counter,
+            receipts=self._receipts,
+            clock=self._clock,
+            refuse=self._refuse,
+        )
+        self._cashier = Cashier(
+            identity=identity,
+            ledger_db=ledger_db,
+            cards=self._cards,
+            counter=self._counter,
+            outside=outside,
+            health=self._health,
+            clock=self._clock,
+            screen=screen,
         )
 
     @property
@@ -197,6 +227,7 @@ class Till:
             with self._ledger.reading():
                 self._counter.ring()
                 self._returns.ring()
+                self._finding.ring()
                 self._card_desk.ring()
         except LedgerFault as fault:
             self._trouble("a quote that waited", fault)
@@ -209,7 +240,7 @@ class Till:
         self._health.alert(code, text, self._clock.now_s())
 
     def _patience_s(self) -> float | None:
-        desks = (self._counter, self._returns, self._card_desk)
+        desks = (self._counter, self._returns, self._finding, self._card_desk)
         timers = [desk.next_timer_ms() for desk in desks]
         due_ms = min((ms for ms in timers if ms is not None), default=None)
         return None if due_ms is None else max(0, due_ms - self._clock.monotonic_ms()) / 1000
@@ -219,6 +250,8 @@ class Till:
         match event:
             case PutSale():
                 self._answer(event, counter.put)
+            case ChangeSale():
+                self._answer(event, counter.change)
             case CommitSale():
                 self._answer(event, counter.commit)
             case VoidSale():
@@ -231,6 +264,14 @@ class Till:
                 self._answer(event, counter.get)
             case ListHeld():
                 self._answer(event, counter.held)
+            case ListOpen():
+                self._answer(event, self._cashier.open_sales)
+            case FindSales():
+                self._answer(event, self._finding.find)
+            case LookUpGoods():
+                self._answer(event, self._cashier.goods)
+            case ScreenAsked():
+                self._answer(event, self._cashier.show)
             case LookUpCard() | RegisterCard():
                 self._answer(event, self._card_desk.ask)
             case StatusAsked():
@@ -242,19 +283,23 @@ class Till:
             case ReadFailed(device, reason):
                 log.info("device %s: a scan could not be read", device)
                 self._health.alert("read_failed", reason, self._clock.now_s())
+                self._outside.tell("trouble", {"code": "read_failed"})
             case DeviceState():
                 self._health.device(event)
+                self._outside.tell("device", {"name": event.device, "state": event.state})
             case OutputComplete() | OutputFailed() | OutputUnknown():
                 counter.printed(event)
             case LookedUp(card_key, member):
                 if self._cards.looked_up(card_key, member):
                     self._arrived(card_key)
+                counter.tell_waiting_card()
             case LookupFailed(card_key):
                 self._arrived(card_key)
             case Claimed():
                 self._claimed(event)
             case ReceiptFound() | HubReceiptFound():
                 self._returns.found(event)
+                self._finding.found(event)
             case PastRulesReady():
                 self._returns.rules_ready(event)
             case HandedOver():
@@ -271,6 +316,7 @@ class Till:
                 self._ledger.note_retry(attempt)
             case LinkChanged(word, detail):
                 self._health.link(word, detail, self._clock.now_s())
+                self._outside.tell("sync", {"state": "online" if word is None else "offline"})
             case NewInForce():
                 self._new_in_force(event)
             case ChannelAlarm(channel, word, detail):

@@ -135,7 +135,7 @@ def _by_the_till(ledger: LedgerDb, sold: Sold, programme: InForce, samples: Tran
             sold.offer, programme, ident=written.ident, now_s=sold.at_s, customer=None, fresh=False
         )
         reply = replies.commit_reply(
-            sold.offer, written, slip, sale_id=sold.offer.receipt.id, columns=None, translate=str
+            sold.offer, written, slip, sale_id=sold.offer.receipt.id, columns=None, width=48, translate=str
         )
         said = msgspec.json.encode(reply)
         making += time.perf_counter_ns() - began

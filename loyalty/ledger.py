@@ -56,6 +56,9 @@ FLAG_CLOCK = "CLOCK"
 FLAG_OFFLINE = "OFFLINE"
 FLAG_COURTESY = "COURTESY"  # some of its points were lent beyond what the till held
 FLAG_PENDING = "PENDING"  # goods returned without their receipt: the office settles the points
+FLAG_KEYED = "KEYED"  # the card's number was typed in, not read
+FLAG_CARD_LATE = "CARD_LATE"  # the card came when the total had been said
+FLAG_LIMIT = "LIMIT"  # a limit against abuse was reached (settings `limits`)
 
 
 # The shortest till that fits: six digits of a slip are never taken for a number of an entry.

@@ -73,6 +73,7 @@ class Cart(msgspec.Struct, array_like=True, frozen=True):
     tenders: tuple[str, ...] = ()
     redeem: int | str | None = None
     operator: str | None = None
+    remarks: tuple[str, ...] = ()  # flags that its entry will carry
 
 
 class Offer(msgspec.Struct, array_like=True, frozen=True):

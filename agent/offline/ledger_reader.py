@@ -25,6 +25,7 @@ from agent.offline.records import (
     LedgerFault,
     Parcel,
     Receipt,
+    Sale,
     Uplink,
 )
 from loyalty import ledger
@@ -260,6 +261,16 @@ class Reader:
             "SELECT e.body FROM document d JOIN entry e USING (epoch, seq) WHERE d.sale_id = ?", (sale_id,)
         ).fetchone()
         return parse_entry(row[0]) if row else None
+
+    def sales(self, *, limit: int, account: int | None = None, since_s: int = 0) -> list[Sale]:
+        """Committed sales of this till, newest first; `account`: of one customer."""
+        rows = self._db.execute(
+            "SELECT d.sale_id, e.body, e.h, d.body FROM entry e JOIN document d USING (epoch, seq)"
+            " WHERE e.kind = 'SALE' AND e.at_s >= ? AND (? IS NULL OR e.account = ?)"
+            " ORDER BY e.epoch DESC, e.seq DESC LIMIT ?",
+            (since_s, account, account, limit),
+        ).fetchall()
+        return [Sale(row[0], Receipt(parse_entry(row[1]), row[2], row[3])) for row in rows]
 
     def receipt(self, epoch: int, seq: int) -> Receipt | None:
         """An entry of ours with its document; None where it is not here (any more), or has none."""

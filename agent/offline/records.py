@@ -136,6 +136,14 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Sale:
+    """A committed sale by the cash program's own id of it."""
+
+    id: str
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
 class Worked:
     """By which rules and goods a sale of local date `day` was priced, and what of them is remembered apart:
 

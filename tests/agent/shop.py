@@ -100,6 +100,7 @@ class Outside:
         self.questions: list[HandoverRequest] = []
         self.learned: list[tuple[int, Member]] = []
         self.slips: list[tuple[str, Document]] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
         self.woken = 0
 
     def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
@@ -127,6 +128,9 @@ class Outside:
 
     def learn(self, card_key: int, member: Member) -> None:
         self.learned.append((card_key, member))
+
+    def tell(self, event: str, data: dict[str, Any]) -> None:
+        self.told.append((event, data))
 
     def print_slip(self, job_id: str, document: Document) -> None:
         self.slips.append((job_id, document))

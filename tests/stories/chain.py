@@ -321,6 +321,9 @@ class Outside(SimOutside):
         super().__init__(till)
         self._of = till
 
+    def tell(self, event: str, data: dict[str, Any]) -> None:
+        """Nobody listens."""
+
     def print_slip(self, job_id: str, document: Document) -> None:
         self._of.slips.append("\n".join(document_lines(document, COLUMNS)))
         self._of.later.append(OutputComplete("printer", job_id))
