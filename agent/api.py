@@ -15,6 +15,7 @@ numbers never stand in a URL, and there is no access log.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import time
@@ -92,7 +93,6 @@ class Api:
             for call in CALLS
         ]
         routes += [
-            Route("/v1/screen", self._guard(self._invite), methods=["POST"]),
             Route("/v1/events", self._guard(self._events), methods=["GET"]),
             Route("/openapi.json", description, methods=["GET"]),
             *pages.routes(self._sessions),
@@ -102,6 +102,8 @@ class Api:
         )
 
     async def _answer(self, call: Call, request: Request) -> Response:
+        if call.ask is None:
+            return self._invite()
         self._admit(call)
         try:
             given = Given(
@@ -131,7 +133,7 @@ class Api:
             raise Problem(503, "no_answer", N_("the till did not answer in time; ask the same again"))
         return answer.result()
 
-    async def _invite(self, _: Request) -> Response:
+    def _invite(self) -> Response:
         path = f"/screen/enter/{self._sessions.invite()}"
         return _json(200, {"path": path, "expires_s": INVITE_S})
 
@@ -220,6 +222,11 @@ def _sale_id(request: Request) -> str:
 
 
 def _word(request: Request, query: Mapping[str, tuple[str, ...]]) -> str:
+    unknown = sorted(set(request.query_params) - set(query))
+    if unknown:
+        raise Problem(
+            422, "bad_query", N_("this call has no {name} in its query", name=ascii(unknown[0][:32]))
+        )
     for name, words in query.items():
         word = request.query_params.get(name, "")
         if word not in words:
@@ -242,15 +249,32 @@ async def _body(request: Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
                 parts.append(part)
     except TimeoutError:
         raise Problem(408, "too_slow", N_("the body did not come in time; send it again")) from None
+    raw = b"".join(parts)
     try:
-        return msgspec.json.decode(b"".join(parts), type=kind)
+        return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
+        whole = _with_whole_numbers(raw, kind)
+        if whole is not None:
+            return whole
         # msgspec names the field and the type it wanted, never the value; but a field's name may be one.
         why = _LONG_NUMBER.sub("…", str(error))
         raise Problem(422, "bad_body", N_("the body is not as it should be: {why}", why=why)) from None
     except UNREADABLE as error:
         text = N_("the body is not whole JSON: {why}", why=error)
         raise Problem(400, "bad_json", text) from None
+
+
+def _with_whole_numbers(raw: bytes, kind: type[msgspec.Struct]) -> msgspec.Struct | None:
+    """The body with 8990.0 read as 8990, as JSON Schema means an integer; None where that does not help."""
+
+    def whole(number: str) -> int | float:
+        value = float(number)
+        return int(value) if value.is_integer() else value
+
+    try:
+        return msgspec.convert(json.loads(raw, parse_float=whole), kind)
+    except (msgspec.ValidationError, ValueError, RecursionError):
+        return None
 
 
 def _error(problem: Problem) -> Response:

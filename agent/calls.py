@@ -30,14 +30,17 @@ Asked: TypeAlias = Callable[[Given], Ask]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call. `is_light`: it can be asked again and nothing is lost by it. `is_long`: minutes, perhaps."""
+    """One call. `ask` None: the server itself answers. `is_light`: it can be asked again and nothing is lost
+
+    by it. `is_long`: it may take minutes.
+    """
 
     method: str
     path: str
     name: str
     title: str
     replies: tuple[type[msgspec.Struct], ...]
-    ask: Asked
+    ask: Asked | None
     body: type[msgspec.Struct] | None = None
     query: dict[str, tuple[str, ...]] = field(default_factory=dict)
     also: tuple[int, ...] = ()
@@ -97,7 +100,8 @@ CALLS = (
     ),
     Call(
         "POST", "/v1/returns/find", "findSales", "Of which sale were they? (there is no receipt)",
-        (shapes.FoundReply,), lambda g: inbox.FindSales(g.body), inbox.FindBody, also=(404,), is_light=True,
+        (shapes.FoundReply,), lambda g: inbox.FindSales(g.body), inbox.FindBody,
+        also=(404, 409), is_light=True,
     ),
     Call(
         "POST", "/v1/cards", "registerCard", "A card is given out", (shapes.CardReply,),
@@ -118,6 +122,10 @@ CALLS = (
     Call(
         "GET", "/v1/screen", "getScreen", "What the cashier's page shows", (shapes.ScreenReply,),
         lambda _: inbox.ScreenAsked(), is_light=True,
+    ),
+    Call(
+        "POST", "/v1/screen", "invite", "A URL that opens the cashier's page, once", (shapes.InviteReply,),
+        None,
     ),
     Call(
         "POST", "/v1/sync", "syncNow", "Exchange with the office now", (shapes.SyncReply,),

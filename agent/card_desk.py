@@ -97,7 +97,7 @@ class CardDesk:
         online = self._health.online
         if customer is None:
             unknown = self._cards.is_unknown(holder)
-            raise Problem(404 if unknown else 503, *replies.nobodys_card(unknown=unknown, online=online))
+            raise Problem(404, *replies.nobodys_card(unknown=unknown, online=online))
         card = self._cards.registration(holder, customer.member.account)
         registered = card is None or self._ledger.is_registered(card.account)
         if card is not None and not registered and isinstance(ask, RegisterCard):

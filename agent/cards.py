@@ -76,13 +76,13 @@ class Cards:
             case card.Card():
                 return self.holder(found)
             case card.PaymentCard():
-                raise Problem(422, "payment_card", PAYMENT_CARD)
+                raise Problem(409, "payment_card", PAYMENT_CARD)
             case card.ReadError(reason):
-                raise Problem(422, "card_unreadable", reason)
+                raise Problem(409, "card_unreadable", reason)
             case card.Unknown(reason):
-                raise Problem(422, "card_unknown", reason)
+                raise Problem(409, "card_unknown", reason)
             case _:
-                raise Problem(422, "not_a_card", N_("this is not a card; send it among lines or coupons"))
+                raise Problem(409, "not_a_card", N_("this is not a card; send it among lines or coupons"))
 
     def holder(self, found: card.Card) -> Holder:
         """A card as a sale keeps it: the number becomes its keyed hash here."""

@@ -269,7 +269,7 @@ class Counter:
     def _cart(self, body: SaleBody, current: OpenSale) -> Cart:
         """The cart in a request. Raises Problem where a code in it cannot be used."""
         if body.certificates:
-            raise Problem(422, "no_certificates", NO_CERTIFICATES)
+            raise Problem(409, "no_certificates", NO_CERTIFICATES)
         before = current.sale.cart
         lines = tuple(_line(line, current.in_force) for line in body.lines)
         holder: Holder | None = None
@@ -969,16 +969,16 @@ def _remarked(before: Sale, cart: Cart) -> Cart:
 
     The total was said where all these goods had a price without a card, and the payment had begun (tenders
     were named); a cash program that names none before the end is taken to have said it with every price.
-    Goods that follow the card show that it was none.
+    Goods that follow the card, or a payment that begins after it, show that it was none.
     """
     kept = tuple(remark for remark in cart.remarks if remark != ledger.FLAG_CARD_LATE)
     old = before.cart
-    if old is None or cart.holder is None or old.lines != cart.lines:
+    if old is None or cart.holder is None or old.lines != cart.lines or (cart.tenders and not old.tenders):
         is_late = False
     elif old.holder is not None:
         is_late = ledger.FLAG_CARD_LATE in old.remarks
     else:
-        is_late = before.offer is not None and (bool(old.tenders) or not cart.tenders)
+        is_late = before.offer is not None
     return msgspec.structs.replace(cart, remarks=(*kept, *((ledger.FLAG_CARD_LATE,) if is_late else ())))
 
 
@@ -999,7 +999,7 @@ def _line(line: LineBody, in_force: InForce) -> SoldLine:
         offers = in_force.catalog.skus_by_barcode(line.barcode)
         if len(offers) > 1:
             text = N_("line {id}: this barcode belongs to several goods; send the sku", id=line.id)
-            raise Problem(422, "barcode_ambiguous", text, {"skus": list(offers)})
+            raise Problem(409, "barcode_ambiguous", text, {"skus": list(offers)})
         # Goods that our catalog lacks are sold all the same; rules by category just do not see them.
         sku = offers[0] if offers else line.barcode
     return SoldLine(line.id, str(sku), line.price, line.quantity)

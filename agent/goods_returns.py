@@ -492,8 +492,6 @@ def _lines(body: ReturnBody) -> dict[str, int]:
         if line in lines:
             faults.append(Fault(path, N_("this line stands there twice; send its whole quantity once")))
         lines[line] = quantity
-    if not placed:
-        faults.append(Fault("lines", N_("say which goods come back")))
     if faults:
         raise _refused(faults)
     return lines
@@ -502,7 +500,7 @@ def _lines(body: ReturnBody) -> dict[str, int]:
 def _refused(faults: Sequence[Fault]) -> Problem:
     said = [{"path": fault.path, **both(fault.text)} for fault in faults]
     text = N_("these goods cannot come back: {first}", first=faults[0].text)
-    return Problem(422, "return_refused", text, {"faults": said})
+    return Problem(409, "return_refused", text, {"faults": said})
 
 
 def _sha256(asked: msgspec.Struct) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from agent import feed, shapes
+from agent import feed, inbox, shapes
 from agent.calls import Call
 
 REFUSALS = {
@@ -18,9 +18,10 @@ REFUSALS = {
     404: "there is no such sale, card or call",
     405: "not by this method",
     408: "the body did not come in time",
-    409: "not as the sale stands now, or asked before with another body",
+    409: "understood, and cannot be done: not as the sale stands, asked before with another body, no card of"
+    " ours, goods that cannot come back, …",
     413: "the body is too large",
-    422: "the body is not as it should be; `faults` says where",
+    422: "the body, path or query is not as this document says",
     500: "a fault of ours; see the log of the agent, and ask once more",
     503: "not now (busy, restoring, no settings yet): ask the same again after a second",
     507: "the disk is full: nothing was written",
@@ -32,6 +33,8 @@ def document(calls: Sequence[Call], version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     kinds = sorted(_kinds(calls), key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    for name, more in inbox.EXTRA_SCHEMA.items():
+        components[name] = {**components[name], **more}
     named = dict(zip(kinds, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for call in calls:

@@ -262,5 +262,5 @@ def _last_line(body: ReturnBody) -> str | None:
     if named is None:
         return None
     if named.digits is None:
-        raise Problem(422, "ref_incomplete", WHOLE_LINE)
+        raise Problem(409, "ref_incomplete", WHOLE_LINE)
     return f"{named.entry_id}-{named.digits}"

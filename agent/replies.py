@@ -66,6 +66,7 @@ def sale_reply(
         if holder
         else None,
         "redeem": cart.redeem if cart else None,
+        "fiscal": None,
         "messages": [
             {"code": code, **both(text)}
             for code, text in _messages(

@@ -340,7 +340,7 @@ class Till:
             case Refused():
                 faults = [{"path": fault.path, **both(fault.text)} for fault in error.faults]
                 text = N_("the receipt cannot be priced: {first}", first=error.faults[0].text)
-                problem = Problem(422, "receipt_refused", text, {"faults": faults})
+                problem = Problem(409, "receipt_refused", text, {"faults": faults})
             case DiskFull():
                 self._trouble(type(ask).__name__, error)
                 problem = Problem(507, "disk_full", DISK_FULL)

@@ -143,6 +143,7 @@ class TillBox:
         self._language = language
         self._wrapped: Callable[[list[str]], list[str]] = list
         self._hub = ""
+        self._screen = ""
         self.use_scanner(self.scanner.url)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -156,12 +157,17 @@ class TillBox:
         self._hub = f'[hub]\nlisten = "{listen}"\n'
         self._write_config(self.scanner.url)
 
+    def stand_alone(self) -> None:
+        """From the next start on: a shop without a cash program, whose cashier rings up on our page."""
+        self._screen = '[screen]\nmode = "stand_alone"\n'
+        self._write_config(self.scanner.url)
+
     def _write_config(self, scanner: str) -> None:
         self.config.write_text(
             f'state_dir = "till"\nlanguage = "{self._language}"\n'
             "[api]\nport = 0\n"
             f'[[scanners]]\nname = "scanner"\nurl = "{scanner}"\n'
-            f'[printer]\nurl = "{self.printer.url}"\ncolumns = 48\n{self._hub}',
+            f'[printer]\nurl = "{self.printer.url}"\ncolumns = 48\n{self._hub}{self._screen}',
             encoding="utf-8",
         )
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
-from agent.texts import LANGUAGES, say
+from agent.texts import LANGUAGES, translator
 from loyalty.texts import N_, Text
 
 WORDS: dict[str, Text] = {
@@ -87,6 +87,7 @@ WORDS: dict[str, Text] = {
     "device_busy": N_("taken by another program"),
     "device_denied": N_("no rights"),
     "printer": N_("printer"),
+    "scanner": N_("scanner"),
     "waiting": N_("asking the office…"),
     "office_slow": N_("the office is asked; the sale can go on"),
     "last_sale": N_("Last receipt"),
@@ -100,4 +101,6 @@ WORDS: dict[str, Text] = {
 def words(language: str) -> bytes:
     """The sentences as JSON; an unknown language is answered in Russian."""
     lang = language if language in LANGUAGES else "ru"
-    return msgspec.json.encode({key: say(text, lang) for key, text in WORDS.items()})
+    translate = translator(lang)
+    # The page itself fills the places of a sentence.
+    return msgspec.json.encode({key: translate(text.msgid) for key, text in WORDS.items()})

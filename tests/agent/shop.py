@@ -8,22 +8,32 @@ from typing import Any
 
 import msgspec
 
+from agent import shapes
+from agent.drivers.contracts import ScanData, Source
 from agent.drivers.document import Document
 from agent.inbox import (
     ApplyAsked,
+    Ask,
+    ChangeBody,
+    ChangeSale,
     Claimed,
     CommitBody,
     CommitSale,
+    FindBody,
+    FindSales,
     GetSale,
+    GoodsLookupBody,
     Inbox,
     ListHeld,
     LookedUp,
+    LookUpGoods,
     PrintBody,
     PrintSale,
     PutSale,
     ReturnBody,
     ReturnGoods,
     SaleBody,
+    ScreenAsked,
     StatusAsked,
     VoidBody,
     VoidSale,
@@ -168,6 +178,7 @@ class Shop:
         self.snapshot = SnapshotDb(self.directory / "snapshot.db")
         self.members = Members.open(self.directory / "snapshot.db")
         self.outside = Outside(self.columns)
+        self.inbox = Inbox()
         identity = self.ledger.identity()
         assert identity is not None
         self.till = Till(
@@ -176,7 +187,7 @@ class Shop:
             ledger_db=self.ledger,
             members=self.members,
             in_force=in_force(self.rulebook, self.settings) if self.rulebook else None,
-            inbox=Inbox(),
+            inbox=self.inbox,
             outside=self.outside,
             wall_s=lambda: self.wall_s,
             monotonic_ms=lambda: self.clock_ms,
@@ -202,12 +213,21 @@ class Shop:
 
     # -- the cash program
 
+    def answered(self, ask: Ask, *shapes: type[msgspec.Struct]) -> dict[str, Any]:
+        """Ask, and hold the answer against what /openapi.json promises of it."""
+        self.till.handle(ask)
+        return as_promised(ask.reply.result(0), *shapes)
+
     def put(self, sale_id: str, **body: Any) -> dict[str, Any]:
         body.setdefault("lines", [milk()])
         ask = PutSale(sale_id, msgspec.convert(body, SaleBody))
         self.till.handle(ask)
         self.nobody_answers_claims()
-        return ask.reply.result(0)
+        return as_promised(ask.reply.result(0), shapes.SaleReply)
+
+    def change(self, sale_id: str, **body: Any) -> dict[str, Any]:
+        """What the cashier chooses on the page."""
+        return self.answered(ChangeSale(sale_id, msgspec.convert(body, ChangeBody)), shapes.SaleReply)
 
     def nobody_answers_claims(self) -> None:
         """Nobody answers whoever claimed."""
@@ -227,19 +247,15 @@ class Shop:
             "tenders": [{"type": "cash", "amount": quoted["quote"]["pay"]}],
             **more,
         }
-        ask = CommitSale(sale_id, msgspec.convert(body, CommitBody))
-        self.till.handle(ask)
-        return ask.reply.result(0)
+        return self.answered(CommitSale(sale_id, msgspec.convert(body, CommitBody)), shapes.CommitReply)
 
     def void(self, sale_id: str, reason: str = "покупатель передумал") -> dict[str, Any]:
-        ask = VoidSale(sale_id, VoidBody(reason))
-        self.till.handle(ask)
-        return ask.reply.result(0)
+        return self.answered(VoidSale(sale_id, VoidBody(reason)), shapes.VoidReply)
 
     def take_back(self, return_id: str, lines: Any = ALL_OF_IT, **body: Any) -> dict[str, Any]:
         """Goods come back, and the answer is there at once."""
         ask = self.take_back_later(return_id, lines, **body)
-        return ask.reply.result(0)
+        return as_promised(ask.reply.result(0), shapes.ReturnReply)
 
     def take_back_later(self, return_id: str, lines: Any = ALL_OF_IT, **body: Any) -> ReturnGoods:
         """Goods come back; the answer may have to wait for the centre, or for rules of former days."""
@@ -249,25 +265,34 @@ class Shop:
         return ask
 
     def get(self, sale_id: str) -> dict[str, Any]:
-        ask = GetSale(sale_id)
-        self.till.handle(ask)
-        return ask.reply.result(0)
+        return self.answered(GetSale(sale_id), shapes.SaleReply, shapes.CommitReply, shapes.SoldReply)
 
     def print_again(self, sale_id: str, print_id: str) -> dict[str, Any]:
-        ask = PrintSale(sale_id, PrintBody(print_id))
-        self.till.handle(ask)
-        return ask.reply.result(0)
+        return self.answered(PrintSale(sale_id, PrintBody(print_id)), shapes.PrintReply)
 
     def held(self) -> list[dict[str, Any]]:
-        ask = ListHeld()
-        self.till.handle(ask)
-        sales: list[dict[str, Any]] = ask.reply.result(0)["sales"]
+        sales: list[dict[str, Any]] = self.answered(ListHeld(), shapes.HeldReply)["sales"]
         return sales
 
     def status(self) -> dict[str, Any]:
-        ask = StatusAsked()
-        self.till.handle(ask)
-        return ask.reply.result(0)
+        return self.answered(StatusAsked(), shapes.StatusReply)
+
+    def screen(self) -> dict[str, Any]:
+        """What the cashier's page shows."""
+        return self.answered(ScreenAsked(), shapes.ScreenReply)
+
+    def find(self, **known: Any) -> list[dict[str, Any]]:
+        """Of which sale were these goods?"""
+        ask = FindSales(msgspec.convert(known, FindBody))
+        sales: list[dict[str, Any]] = self.answered(ask, shapes.FoundReply)["sales"]
+        return sales
+
+    def goods(self, code: str) -> list[dict[str, Any]]:
+        """What is this barcode?"""
+        found: list[dict[str, Any]] = self.answered(LookUpGoods(GoodsLookupBody(code)), shapes.GoodsFound)[
+            "goods"
+        ]
+        return found
 
     # -- the centre
 
@@ -351,6 +376,23 @@ def in_force(rulebook: Any = RULEBOOK, settings: Any = SETTINGS) -> engine.InFor
         msgspec.json.encode(CATALOG),
         versions={"settings.S1": 1, "rulebook.all": 4, "catalog.all": 3},
     )
+
+
+def as_promised(reply: dict[str, Any], *kinds: type[msgspec.Struct]) -> dict[str, Any]:
+    """The reply, if it has the fields, and the types, of one of these shapes and no others."""
+    faults = []
+    for kind in kinds:
+        try:
+            msgspec.convert(reply, kind)
+        except msgspec.ValidationError as error:
+            faults.append(f"{kind.__name__}: {error}")
+        else:
+            return reply
+    raise AssertionError("; ".join(faults))
+
+
+def scan(data: str, source: Source = "barcode") -> ScanData:
+    return ScanData("scanner", data, source, 0)
 
 
 def milk(quantity: int = 10_000, line_id: str = "1") -> dict[str, Any]:

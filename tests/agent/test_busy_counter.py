@@ -90,7 +90,7 @@ def test_a_cart_worth_more_than_the_world_is_refused_before_anybody_pays(shop: S
     ):
         with pytest.raises(Problem) as refused:
             shop.put("s1", lines=lines)
-        assert refused.value.status == 422
+        assert refused.value.status == 409
     assert shop.commit("s1", quoted)["state"] == "committed"
 
 

@@ -156,13 +156,11 @@ def test_a_return_may_have_the_number_of_a_sale(shop: Shop) -> None:
             "return_refused",
             "lines[1]",
         ),
-        ({"lines": [], "sale_id": "r1"}, "return_refused", "lines"),
         ({"lines": {"1": 1}}, "bad_return", None),
         ({"lines": {"1": 1}, "sale_id": "r1", "ref": "T1-1-1"}, "bad_return", None),
         ({"lines": {"1": 1}, "sale_id": "r9"}, "unknown_sale", None),
         ({"lines": {"1": 1}, "ref": "T1-1-1-000000"}, "unknown_sale", None),
         ({"lines": {"1": 1}, "ref": "T2-1-1"}, "ref_incomplete", None),
-        ({"lines": {"1": 1}, "sale_id": "r1", "slip": "fax"}, "bad_slip", None),
     ],
 )
 def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
@@ -183,7 +181,7 @@ def test_no_more_comes_back_than_was_sold(shop: Shop) -> None:
     shop.take_back("ret1", {"1": 6_000}, sale_id="r1")
     with pytest.raises(Problem, match="4 are left") as refused:
         shop.take_back("ret2", {"1": 5_000}, ref="T1-1-1")
-    assert refused.value.status == 422
+    assert refused.value.status == 409
 
 
 def test_a_voided_sale_has_no_goods_to_bring_back_and_the_reverse(shop: Shop) -> None:

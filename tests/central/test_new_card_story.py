@@ -203,7 +203,7 @@ def test_what_is_no_card_of_ours_is_refused_in_words(
 ) -> None:
     with pytest.raises(Problem) as refused:
         register(tills[0], number)
-    assert (refused.value.code, refused.value.status) == (code, 422)
+    assert (refused.value.code, refused.value.status) == (code, 409)
     assert kinds(tills[0]) == []
 
 
@@ -213,7 +213,7 @@ def test_a_card_that_does_not_register_itself_is_not_found(office: Office, tmp_p
     for ask in (register, lookup):
         with pytest.raises(Problem) as refused:
             ask(till, ANNA)
-        assert (refused.value.code, refused.value.status) == ("card_not_asked", 503)
+        assert (refused.value.code, refused.value.status) == ("card_not_asked", 404)
     till.link_is_up()
     till.ask(ANNA)  # now the office has said that it does not know her
     for ask in (register, lookup):

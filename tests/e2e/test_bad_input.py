@@ -88,7 +88,7 @@ def test_a_number_that_is_no_card(
     _, till = shop
     quoted = CashProgram(till.state).quote("bad-card", MILK)
     answer = raw(till, "PUT", "/v1/sales/bad-card", json={"lines": lines(), "card": number})
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     error = answer.json()["error"]
     assert error["code"] == code
     in_both_languages(error, russian, english)

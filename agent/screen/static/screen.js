@@ -58,7 +58,7 @@ function render() {
   at("link").className = `lamp ${shown.link.state}`;
   at("devices").replaceChildren(...shown.devices.map((device) => make("li", {
     className: device.state, title: said(device.hint),
-  }, `${device.name === "printer" ? say("printer") : device.name}: ${say(`device_${device.state}`)}`)));
+  }, `${say(device.name)}: ${say(`device_${device.state}`)}`)));
   at("troubles").hidden = shown.troubles.length === 0;
   at("troubles").textContent = `⚠ ${shown.troubles.length} — ${say("troubles")}`;
   at("language").textContent = say("other_language");
