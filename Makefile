@@ -24,7 +24,13 @@ MO := $(patsubst %.po,%.mo,$(wildcard locale/*/LC_MESSAGES/*.po))
 demo: $(STAMP) $(MO) ## play a shift: a centre, a till, a virtual scanner and printer
 	@$(BIN)/kopilka-agent demo
 
-test: $(STAMP) $(MO) lint types imports ## all checks and all tests
+# Only walks through the pages and `make pictures` need a browser, so the demo does not install one.
+BROWSER := $(VENV)/.browser
+$(BROWSER): $(STAMP) scripts/browser.sh
+	@scripts/browser.sh
+	@touch $@
+
+test: $(STAMP) $(MO) $(BROWSER) lint types imports ## all checks and all tests
 	@$(BIN)/pytest -n $(JOBS) -q
 
 simulate: $(STAMP) ## the chain in which everything goes wrong (STEPS=…, SEED=… to play a run again; BUGS=1: hunt planted bugs)
@@ -54,7 +60,7 @@ $(PEERS_STAMP): $(STAMP)
 bench-rules: $(STAMP) $(if $(PEERS),$(PEERS_STAMP)) ## time the rule engine (PEERS=1: others too; ARGS=--help)
 	@$(BIN)/python -m bench.rules $(if $(PEERS),--peers) $(ARGS)
 
-pictures: $(STAMP) $(MO) ## draw docs/images anew from a played demo (needs chromium, graphviz)
+pictures: $(STAMP) $(MO) $(BROWSER) ## draw docs/images anew from a played demo (needs chromium, graphviz)
 	@$(BIN)/python -m scripts.pictures
 
 clean: ## remove what make built

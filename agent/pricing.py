@@ -20,6 +20,7 @@ from agent.offline.records import Parcel, Worked
 from loyalty import document
 from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLot, Tender
 from loyalty.faults import Fault, Refused
+from loyalty.fiscal import PricedLine, fiscal
 from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent, once_key, once_rule
 from loyalty.once import counters_on, key_day
 from loyalty.protocol.books import is_live
@@ -133,6 +134,26 @@ def missing(sale_id: str, till: str, cart: Cart, opened_s: int, customer: Custom
     rich = replace(customer, parcels=(*customer.parcels, lot))
     offer = make_offer(sale_id, till, cart, opened_s, rich, in_force)
     return sum(piece.points for piece in offer.spends if piece.lot == ELSEWHERE)
+
+
+def fiscal_receipt(offer: Offer, in_force: InForce) -> dict[str, Any]:
+    """The offer as lines of a fiscal receipt (loyalty/fiscal.py), as JSON values."""
+    priced = {line["id"]: line for line in msgspec.json.decode(offer.quote)["lines"]}
+    skus = in_force.catalog.engine.skus
+    lines = [
+        PricedLine(
+            id=line.id,
+            price_minor=line.price,
+            quantity=line.quantity,
+            list_minor=priced[line.id]["list"],
+            redeemed_minor=priced[line.id]["redeemed"],
+            pay_minor=priced[line.id]["pay"],
+            min_price_minor=skus[line.sku].min_price_minor if line.sku in skus else 0,
+            weighed=line.sku in skus and skus[line.sku].weighed,
+        )
+        for line in offer.receipt.lines
+    ]
+    return fiscal(lines, in_force.settings.fiscal).to_builtins()
 
 
 def sale_document(offer: Offer, paid: Paid) -> SaleDocument:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from agent import pricing
 from agent.drivers.document import document_lines
 from agent.limits import Over
 from agent.offline.engine import InForce, wall_clock
@@ -66,7 +67,7 @@ def sale_reply(
         if holder
         else None,
         "redeem": cart.redeem if cart else None,
-        "fiscal": None,
+        "fiscal": pricing.fiscal_receipt(offer, in_force) if offer else None,
         "messages": [
             {"code": code, **both(text)}
             for code, text in _messages(

@@ -28,6 +28,11 @@ def least_amount_of(min_price_minor: int, quantity: int) -> int:
     return -(-min_price_minor * quantity // THOUSANDTHS)
 
 
+def unit_price_of(amount_minor: int, quantity: int) -> int:
+    """Kopecks a unit for which `quantity` thousandths (> 0) cost an amount, rounded half up."""
+    return (2 * amount_minor * THOUSANDTHS + quantity) // (2 * quantity)
+
+
 def percent_of(amount_minor: int, bp: int) -> int:
     """`bp` basis points of an amount, rounded half up: how discounts are counted."""
     return (2 * amount_minor * bp + BP) // (2 * BP)
@@ -47,6 +52,11 @@ def pieces_of(quantity: int) -> int | None:
     """The whole pieces in `quantity` thousandths; None where a part of one is left."""
     pieces, rest = divmod(quantity, THOUSANDTHS)
     return None if rest else pieces
+
+
+def even_parts(amount: int, count: int) -> tuple[int, int]:
+    """`count` parts of an amount as even as can be: the lower part, and how many are one kopeck more."""
+    return divmod(amount, count)
 
 
 def part_between(amount: int, first: int, last: int, quantity: int) -> int:

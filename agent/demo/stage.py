@@ -144,6 +144,7 @@ class TillBox:
         self._wrapped: Callable[[list[str]], list[str]] = list
         self._hub = ""
         self._screen = ""
+        self._port = 0
         self.use_scanner(self.scanner.url)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -157,6 +158,11 @@ class TillBox:
         self._hub = f'[hub]\nlisten = "{listen}"\n'
         self._write_config(self.scanner.url)
 
+    def keep_port(self) -> None:
+        """From the next start on: the API listens where it does now, for in a shop the port is known."""
+        self._port = int((self.state / "api.port").read_text(encoding="ascii"))
+        self._write_config(self.scanner.url)
+
     def stand_alone(self) -> None:
         """From the next start on: a shop without a cash program, whose cashier rings up on our page."""
         self._screen = '[screen]\nmode = "stand_alone"\n'
@@ -165,7 +171,7 @@ class TillBox:
     def _write_config(self, scanner: str) -> None:
         self.config.write_text(
             f'state_dir = "till"\nlanguage = "{self._language}"\n'
-            "[api]\nport = 0\n"
+            f"[api]\nport = {self._port}\n"
             f'[[scanners]]\nname = "scanner"\nurl = "{scanner}"\n'
             f'[printer]\nurl = "{self.printer.url}"\ncolumns = 48\n{self._hub}{self._screen}',
             encoding="utf-8",

@@ -4,7 +4,7 @@
 import { ask, listen, newId, Refused } from "./api.js";
 import { askFor, choose, make, refused, sure, tell } from "./dialogs.js";
 import { takeBack } from "./returns.js";
-import { Counter } from "./stand_alone.js";
+import { Counter, SUM_SKU } from "./stand_alone.js";
 import { language, money, points, quantity, said, say, speak } from "./words.js";
 
 const at = (id) => document.getElementById(id);
@@ -92,14 +92,15 @@ function whose(customer, sale) {
 }
 
 function lineShown(line) {
-  const name = make("span", { className: "name" }, line.name);
+  const called = line.sku === SUM_SKU ? say("sum_line") : line.name;
+  const name = make("span", { className: "name" }, called);
   const many = line.quantity === 1000 ? "" : `${quantity(line.quantity)} × ${money(line.price)}`;
   const parts = [name, make("span", { className: "small" }, many)];
   if (line.pay < line.list) parts.push(make("span", { className: "struck" }, money(line.list)));
   parts.push(make("span", {}, money(line.pay)));
   if (standsAlone()) {
     parts.push(make("button", {
-      type: "button", className: "quiet", ariaLabel: `${say("quantity")}: ${line.name}`,
+      type: "button", className: "quiet", ariaLabel: `${say("quantity")}: ${called}`,
       onclick: () => counter.change(line.id),
     }, "…"));
   }

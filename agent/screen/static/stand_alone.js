@@ -6,7 +6,8 @@ import { askFor, choose, refused, tell } from "./dialogs.js";
 import { money, points, say } from "./words.js";
 
 const KEPT = "kopilka.cart";
-const SUM_SKU = "sum";
+export const SUM_SKU = "sum";
+const AGAIN_MS = 1000;
 
 export class Counter {
   constructor(changed) {
@@ -163,7 +164,10 @@ export class Counter {
       if (paid.slip.mode === "lines") said.push(paid.slip.lines.join("\n"));
       tell(say("paid", { sum: money(paid.pay), ident: paid.ident }), ...said);
     } catch (problem) {
-      if (!(problem instanceof Refused) || problem.status === 503) return; // asked again when the till is back
+      if (!(problem instanceof Refused) || problem.status === 503) {
+        setTimeout(() => this.send(), AGAIN_MS); // the same question: it sells once, however often it is asked
+        return;
+      }
       cart.paying = null;
       this.keep();
       refused(problem);
