@@ -45,7 +45,7 @@ class HttpServer:
         self._sockets = [self._socket, *([also] if also is not None else [])]
         config = uvicorn.Config(
             app,
-            http="h11",
+            http="httptools",
             lifespan="off",
             log_config=None,
             log_level="warning",  # that it began and ended is told by the agent itself
