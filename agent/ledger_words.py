@@ -50,6 +50,9 @@ REASONS = {
     ledger.FLAG_CLOCK: N_("with a wrong clock"),
     ledger.FLAG_COURTESY: N_("some points were lent"),
     ledger.FLAG_PENDING: N_("the office settles the points"),
+    ledger.FLAG_KEYED: N_("the card's number was keyed in"),
+    ledger.FLAG_CARD_LATE: N_("the card came after the total had been said"),
+    ledger.FLAG_LIMIT: N_("a limit against abuse was reached"),
 }
 
 

@@ -23,6 +23,7 @@ _AFTER = re.compile(r"after (?P<days>[1-9]\d{0,2}) days?")
 SYNC_INTERVAL_S = range(5, 24 * 3600 + 1)
 KEY_BYTES = 32
 URL_MAX_CHARS = 200
+QR_MAX_CHARS = 200
 _KEY = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
@@ -142,6 +143,8 @@ def parse(raw: bytes) -> Settings:
             f"earn_spendable is {settings.earn_spendable!r}; use now, next_sync or after 3 days"
         )
     _check_limits(settings.limits)
+    if settings.slip.qr is not None and len(settings.slip.qr) > QR_MAX_CHARS:
+        raise SettingsError(f"slip.qr has more than {QR_MAX_CHARS} characters; no till could print it")
     _check_tills(settings)
     return settings
 

@@ -135,6 +135,9 @@ _FLAGS = {
     ledger.FLAG_OFFLINE: N_("the till had no link"),
     ledger.FLAG_CLOCK: N_("the clock of the till was wrong"),
     ledger.FLAG_PENDING: N_("without its receipt: the office settles the points"),
+    ledger.FLAG_KEYED: N_("the card's number was keyed in"),
+    ledger.FLAG_CARD_LATE: N_("the card came after the total had been said"),
+    ledger.FLAG_LIMIT: N_("a limit against abuse was reached"),
 }
 
 

@@ -27,6 +27,9 @@ WORDS = {
     law.UNKNOWN_POSTING: gettext_noop("An entry this version cannot book; update the centre"),
     intake.UNREADABLE: gettext_noop("An entry this version cannot book; update the centre"),
     intake.NO_DOCUMENT: gettext_noop("A sale or return came without its receipt; its points were booked"),
+    accept.LIMIT: gettext_noop(
+        "A card was used more often than a limit of the programme allows; ask the shop"
+    ),
     accept.LATE: gettext_noop("A till that was closed has sent entries; accept or reverse them"),
     applier.BAD_PROOF: gettext_noop("Points were said to be handed over, and the word for it is not genuine"),
     corrections.NO_SALE: gettext_noop("Goods came back, and their sale is not here; settle it by hand"),

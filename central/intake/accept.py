@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 STATUS_KEYS_MAX = 64
 STATUS_TEXT_MAX_CHARS = 200
 LATE = "LATE"
+LIMIT = "LIMIT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +337,8 @@ def _store(till: str, new: Sequence[Link], quarantined_ms: int | None = None) ->
     for link in new:
         if link.odd is not None:
             note(link.entry, *link.odd)
+        if ledger.FLAG_LIMIT in link.entry.flags:
+            note(link.entry, LIMIT, "a limit against abuse was reached at the till")
     corrections.note_new(new)
     return frozenset(buckets.values())
 

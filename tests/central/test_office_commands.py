@@ -280,9 +280,27 @@ def test_what_the_whole_chain_shares_is_set_once(made: Path, tmp_path: Path) -> 
     home = shutil.copytree(made, tmp_path / "home")
     done(home, "programme", "set", "--courtesy", "50", "--earn-spendable", "after 3 days")
     told = json.loads(done(home, "programme", "show", "--json"))
-    assert told == {"courtesy_points": 50_00, "earn_spendable": "after 3 days"}
-    for wrong in (["--courtesy", "-1"], ["--earn-spendable", "soon"], []):
+    assert (told["courtesy_points"], told["earn_spendable"]) == (50_00, "after 3 days")
+    wrong_ones = (
+        ["--courtesy", "-1"],
+        ["--earn-spendable", "soon"],
+        ["--fiscal", "weighed=never"],
+        ["--fiscal", "weighed"],
+        ["--limit", "card_per_shift=10/3"],
+        ["--limit", "card_per_week=3/10"],
+        ["--limit", "card_per_shift=many"],
+        ["--slip-qr", "x" * 201],
+        [],
+    )
+    for wrong in wrong_ones:
         refused = kopilka(home, "programme", "set", *wrong)
         assert refused.returncode == 1
         assert refused.stderr.startswith("Error: ")
     assert json.loads(done(home, "programme", "show", "--json")) == told
+    done(home, "programme", "set", "--fiscal", "weighed=shift", "--limit", "card_per_shift=3/10",
+         "--limit", "manual_per_shift=/5", "--slip-qr", "https://shop.example/{ident}")  # fmt: skip
+    done(home, "programme", "set", "--limit", "manual_per_shift=/")  # that one is none any more
+    now = json.loads(done(home, "programme", "show", "--json"))
+    assert now["fiscal"] == {"weighed": "shift"}
+    assert now["limits"] == {"card_per_shift": {"soft": 3, "hard": 10}, "manual_per_shift": {}}
+    assert "card_per_shift=3/10" in done(home, "programme", "show")
