@@ -22,6 +22,7 @@ from agent.config import Config
 from agent.ledger_command import ledger_command
 from agent.quote_command import quote_command
 from agent.rulebook_command import rulebook_command
+from agent.slip_command import slip_command
 from agent.texts import language, say
 from loyalty.texts import N_
 
@@ -35,6 +36,7 @@ def main() -> None:
 main.add_command(quote_command)
 main.add_command(rulebook_command)
 main.add_command(ledger_command)
+main.add_command(slip_command)
 main.add_command(backup_command)
 main.add_command(restore_command)
 

@@ -30,6 +30,7 @@ __all__ = [
     "SlipData",
     "SlipLine",
     "document_lines",
+    "laid_out",
     "layout",
     "layout_return",
 ]
@@ -241,6 +242,13 @@ def _points_returned(page: _Page, data: ReturnData) -> None:
         page.pair(page.say(N_("Points of the purchase taken back")), page.points(-data.points_taken))
     if data.debt:
         page.pair("  " + page.say(N_("of these spent before, to be earned again")), page.points(data.debt))
+
+
+def laid_out(data: SlipData | ReturnData, columns: int, translate: Translate) -> Document:
+    """The slip of a sale, or of goods that were given back."""
+    if isinstance(data, ReturnData):
+        return layout_return(data, columns, translate)
+    return layout(data, columns, translate)
 
 
 class _Page:

@@ -20,6 +20,7 @@ from loyalty.sale import Offer
 
 EXPIRES_SOON_DAYS = 30
 EXPIRING_SHOWN = 3
+IDENT_PLACE = "{ident}"
 
 
 def slip_data(
@@ -58,7 +59,13 @@ def slip_data(
         available=available,
         as_of=_as_of(customer, in_force),
         offline=not fresh,
+        qr=_qr(in_force.settings.slip.qr, ident),
     )
+
+
+def _qr(text: str | None, ident: str) -> str | None:
+    """The text of the programme with the slip's last line in it; settings bound it."""
+    return text.replace(IDENT_PLACE, ident) if text else None
 
 
 def _as_of(customer: Customer | None, in_force: InForce) -> datetime | None:

@@ -37,7 +37,8 @@ def document_lines(document: Document, columns: int) -> list[str]:
     """The document as plain lines of at most `columns` characters.
 
     For printers that are not ours: a cash program's fiscal printer, the API's slip lines, a test. Alignment
-    becomes blanks, QR codes fall away, what is too long is cut.
+    becomes blanks, what is too long is cut. A QR code becomes its text where that is printable and fits in
+    one line, and falls away where it does not.
     """
     lines: list[str] = []
     for part in document:
@@ -48,6 +49,8 @@ def document_lines(document: Document, columns: int) -> list[str]:
             elif part.align == "right":
                 text = text.rjust(columns)
             lines.append(text.rstrip())
+        elif isinstance(part, Qr) and len(part.data) <= columns and part.data.isprintable():
+            lines.append(" " * ((columns - len(part.data)) // 2) + part.data)
     return lines
 
 

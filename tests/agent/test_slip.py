@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.drivers.document import Cut, Line, Qr
-from agent.slip import WIDTHS, Earned, Expiring, SlipData, SlipLine, document_lines, layout
+from agent.slip import WIDTHS, SlipLine, document_lines, laid_out, layout
+from agent.slip_samples import OFFLINE, ONLINE, SAMPLES, at
 
 GOLDEN = Path(__file__).parent / "test_slip_golden"
 LOCALE = Path(__file__).parents[2] / "locale" / "ru" / "LC_MESSAGES"
@@ -44,65 +44,15 @@ def english(msgid: str) -> str:
 LANGUAGES: dict[str, Callable[[str], str]] = {"ru": russian, "en": english}
 
 
-def at(day: int, hour: int, minute: int) -> datetime:
-    """A time of November 2026 in Moscow."""
-    return datetime(2026, 11, day, hour, minute, tzinfo=timezone(timedelta(hours=3)))
-
-
-ONLINE = SlipData(
-    shop="Ромашка",
-    header=("ООО «Ромашка», г. Тула, ул. Мира, 5",),
-    footer=("Спасибо за покупку!",),
-    at=at(21, 14, 5),
-    till="T1",
-    receipt="000017",
-    ident="T1-1-17-a1b2c3",
-    card="…2346",
-    tier="Золотая",
-    lines=(
-        SlipLine("Молоко «Простоквашино» 3,2 % 930 мл", 8990, 2000, 17980),
-        SlipLine("Сыр Российский", 79900, 356, 28444),
-        SlipLine("Хлеб Дарницкий", 5490, 1000, 5490),
-        SlipLine("Кофе зерновой — 1 кг", 71536, 1000, 57046),
-    ),
-    list_minor=123450,
-    discounts=(("Золотая карта: 10 % на кофе", 14490),),
-    redeemed_minor=10000,
-    pay_minor=98960,
-    points_used=10000,
-    earned=(Earned(3650, date(2026, 12, 5)), Earned(500)),
-    expiring=(Expiring(5000, date(2026, 11, 30)),),
-    available=123400,
-    qr="https://example.org/r/T1-1-17-a1b2c3",
-)
-OFFLINE = replace(ONLINE, offline=True, as_of=at(21, 12, 40), available=34050)
-WITHOUT_CARD = replace(
-    ONLINE,
-    card=None,
-    tier=None,
-    points_used=0,
-    redeemed_minor=0,
-    pay_minor=108960,
-    earned=(),
-    expiring=(),
-    available=None,
-    qr=None,
-    footer=(),
-)
-SLIPS = {
-    "online": ONLINE,
-    "offline": OFFLINE,
-    "copy": replace(ONLINE, copy=True, lines=()),
-    "no-card": WITHOUT_CARD,
-}
-
-
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("slip", SLIPS)
+@pytest.mark.parametrize("slip", SAMPLES)
 def test_the_slip_looks_as_agreed(slip: str, language: str, columns: int) -> None:
-    document = layout(SLIPS[slip], columns, LANGUAGES[language])
-    text = "\n".join(document_lines(document, columns)) + "\n"
+    document = laid_out(SAMPLES[slip], columns, LANGUAGES[language])
+    lines = document_lines(document, columns)
+    assert max(map(len, lines)) <= columns
+    assert all(line.isprintable() for line in lines)
+    text = "\n".join(lines) + "\n"
     golden = GOLDEN / f"{slip}.{language}.{columns}.txt"
     if os.environ.get("KOPILKA_GOLDEN") == "write":
         golden.write_text(text)
@@ -127,7 +77,7 @@ def test_what_is_not_known_is_not_printed() -> None:
 
 
 def test_a_copy_is_marked_large() -> None:
-    document = layout(SLIPS["copy"], 48, russian)
+    document = laid_out(SAMPLES["copy"], 48, russian)
     assert Line("КОПИЯ", bold=True, align="center", wide=True) in document
     assert not any("КОПИЯ" in line for line in document_lines(layout(ONLINE, 48, russian), 48))
 

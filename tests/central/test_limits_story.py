@@ -1,4 +1,4 @@
-"""A card that is used too often at a till: the office hears of it with the next sync, link or no link before."""
+"""A card that is used too often at a till: the office hears of it with the next sync."""
 
 from __future__ import annotations
 

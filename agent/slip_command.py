@@ -1,0 +1,85 @@
+"""`kopilka-agent slip preview`: a slip as text and as a picture, as the printer would have it on paper.
+
+The picture is drawn from the very bytes that the printer would get, read as a printer reads them: what is
+lost in the code page, or does not fit, is seen here first.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+
+from agent.command_tools import fail, json_option
+from agent.drivers.document import Document, document_lines
+from agent.slip import WIDTHS, ReturnData, SlipData, laid_out
+from agent.slip_samples import SAMPLES
+from agent.texts import LANGUAGES, language, translator
+from loyalty.texts import N_
+
+DATA_MAX_BYTES = 1024 * 1024
+
+
+@click.group("slip")
+def slip_command() -> None:
+    """What is printed for the customer."""
+
+
+@slip_command.command("preview")
+@click.option("--sample", type=click.Choice(tuple(SAMPLES)), default="online", show_default=True)
+@click.option("--data", "data_file", type=click.Path(path_type=Path), metavar="FILE",
+              help="`slip.data` of a commit's reply, instead of a sample.")  # fmt: skip
+@click.option(
+    "--columns", type=click.Choice([str(width) for width in WIDTHS]), default="48", show_default=True
+)
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the slip.")
+@click.option(
+    "--png", "png_file", type=click.Path(path_type=Path), metavar="FILE", help="Draw it there, too."
+)
+@json_option
+def preview(
+    sample: str, data_file: Path | None, columns: str, lang: str | None, png_file: Path | None, as_json: bool
+) -> None:
+    """Show a slip: as lines of text here and, with --png, as a picture."""
+    width = int(columns)
+    data = SAMPLES[sample] if data_file is None else _read(data_file)
+    document = laid_out(data, width, translator(language(lang)))
+    lines = document_lines(document, width)
+    if png_file is not None:
+        _draw(document, width, png_file)
+    if as_json:
+        click.echo(json.dumps({"columns": width, "lines": lines}, ensure_ascii=False))
+    else:
+        click.echo("\n".join(lines))
+
+
+def _read(file: Path) -> SlipData | ReturnData:
+    """Facts of a slip. What cannot be one ends the command with 1."""
+    try:
+        raw = file.read_bytes()
+        if len(raw) > DATA_MAX_BYTES:
+            fail(N_("{path} is no slip: it has more than {max} bytes", path=file, max=DATA_MAX_BYTES))
+        return msgspec.json.decode(raw, type=SlipData)
+    except OSError as error:
+        fail(N_("{path} cannot be read ({why})", path=file, why=error.strerror or error))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        fail(N_("{path} is no slip: {why}; take `slip.data` of the answer to a commit", path=file, why=error))
+
+
+def _draw(document: Document, columns: int, file: Path) -> None:
+    from agent.drivers.escpos_doc import PrinterProfile, encode, load_escpos
+    from agent.drivers.fakes.escpos_parser import EscPosParser, PaperLine, PaperQr
+    from agent.drivers.fakes.paper import Slip
+
+    printed: list[tuple[PaperLine | PaperQr, ...]] = []
+    parser = EscPosParser(answer=lambda _: None, cut=printed.append)
+    with tempfile.TemporaryDirectory() as cache:
+        encoded = encode(document, PrinterProfile(columns=columns), load_escpos(Path(cache)))
+    parser.feed(encoded.data)
+    try:
+        Slip(printed[0], columns).png(file)
+    except OSError as error:
+        fail(N_("{path} cannot be written ({why})", path=error.filename or file, why=error.strerror or error))

@@ -1,0 +1,83 @@
+"""The customer's display: two rows of twenty letters, in Russian and English."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.line_display import (
+    COLUMNS,
+    Closed,
+    Item,
+    Recognised,
+    Shown,
+    Spends,
+    Thanks,
+    Total,
+    Welcome,
+    rows,
+)
+from agent.texts import translator
+
+CASES: dict[str, tuple[Shown, tuple[str, str], tuple[str, str]]] = {
+    "closed": (
+        Closed(),
+        ("   Касса закрыта    ", "Пройдите в соседнюю "),
+        (" The till is closed ", "Please go to another"),
+    ),
+    "welcome": (
+        Welcome("Магазин у дома"),
+        (" Добро пожаловать!  ", "   Магазин у дома   "),
+        ("      Welcome!      ", "   Магазин у дома   "),
+    ),
+    "goods": (
+        Item("Молоко «Простоквашино» 3,2 %", 8990, 123_450),
+        ("Молоко \"Просто 89,90", "Итого       1 234,50"),
+        ("Молоко \"Просто 89.90", "Total       1,234.50"),
+    ),
+    "the total": (
+        Total(98_960, 24_490),
+        ("К ОПЛАТЕ      989,60", "Выгода        244,90"),
+        ("TO PAY        989.60", "Saved         244.90"),
+    ),
+    "the total, and nothing saved": (
+        Total(98_960),
+        ("К ОПЛАТЕ      989,60", "                    "),
+        ("TO PAY        989.60", "                    "),
+    ),
+    "a card": (
+        Recognised("…0015", 123_450),
+        ("Карта        ...0015", "Баллы       1 234,50"),
+        ("Card         ...0015", "Points      1,234.50"),
+    ),
+    "points are spent": (
+        Spends(10_000, 98_960),
+        ("Списано баллов  -100", "К ОПЛАТЕ      989,60"),
+        ("Points spent    -100", "TO PAY        989.60"),
+    ),
+    "thanks": (
+        Thanks(3_650),
+        ("      Спасибо!      ", "Начислено     +36,50"),
+        ("     Thank you!     ", "Earned        +36.50"),
+    ),
+    "thanks and change": (
+        Thanks(0, 1_040),
+        ("Сдача          10,40", "      Спасибо!      "),
+        ("Change         10.40", "     Thank you!     "),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("shown", "ru", "en"), CASES.values(), ids=CASES)
+def test_what_the_customer_reads(shown: Shown, ru: tuple[str, str], en: tuple[str, str]) -> None:
+    assert rows(shown, translator("ru")) == ru
+    assert rows(shown, translator("en")) == en
+
+
+@given(st.text(max_size=60), st.integers(-(10**15), 10**15))
+def test_it_never_shows_more_than_it_has_room_for_nor_obeys_a_name(text: str, amount: int) -> None:
+    for shown in (Welcome(text), Item(text, amount, amount), Recognised(text, amount), Total(amount, amount)):
+        for row in rows(shown, translator("ru")):
+            assert len(row) == COLUMNS
+            assert row.isprintable()
