@@ -10,17 +10,20 @@ till-epoch-seq-hash6.
 
 Amounts stand in a column at the right edge; a name that does not fit beside its
 amount is wrapped, never cut: cutting a rule's title could change its meaning.
+Where it wraps, the amount stands beside its last word, not on a line of its own.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from agent.drivers.document import Cut, Document, Line, Qr, document_lines, substitute
+from agent.drivers.document import Cut, Document, Line, Qr, document_lines, printable, substitute
 from loyalty.amounts import Amounts
+from loyalty.card import masked
 from loyalty.texts import N_, Text
 
 __all__ = [
@@ -33,11 +36,22 @@ __all__ = [
     "laid_out",
     "layout",
     "layout_return",
+    "masked_card",
+    "qr_text",
 ]
 
 WIDTHS = (32, 42, 48)
+HANGING = 2  # blanks before the second line of a name that wraps, so that it does not look like a name
 MAX_TEXT_CHARS = 200
-"""Longest name, title or header line that is printed; the rest of it is left out."""
+"""Longest name, title or header line that is printed; dots stand for the rest."""
+MAX_QR_CHARS = 300
+"""Longest text of a QR code: larger ones are finer than a customer's telephone reads from thermal paper."""
+MASK = "…"
+MASKED_CHARS = 5  # the dots and the last four
+
+# Blanks at which no line ends: between a number and its unit («930 мл», «10 %»), and after «г.» and «ул.».
+_BOUND_BLANK = re.compile(r"(?<=\d) (?=[^\W\d]{1,2}\b|%)|(?<=\b[^\W\d]\.) (?=\w)|(?<=\b[^\W\d]{2}\.) (?=\w)")
+_BOUND = "\N{NO-BREAK SPACE}"
 
 Translate = Callable[[str], str]
 
@@ -116,10 +130,21 @@ def layout(data: SlipData, columns: int, translate: Translate) -> Document:
     for text in data.footer:
         page.centre(text)
     parts = list(page.lines)
-    if data.qr:
-        parts.append(Qr(data.qr))
+    if qr := qr_text(data.qr):
+        parts.append(Qr(qr))
     parts += [Line(substitute(data.ident), align="center"), Cut()]
     return tuple(parts)
+
+
+def qr_text(text: str | None) -> str | None:
+    """What a QR code can say: `text` without control characters; None where nothing is left, or too much."""
+    clean = printable(text or "")
+    return clean if 0 < len(clean) <= MAX_QR_CHARS else None
+
+
+def masked_card(card: str) -> str:
+    """At most its last four, whatever was given: facts may come from a file that somebody else wrote."""
+    return card if card.startswith(MASK) and len(card) <= MASKED_CHARS else masked(card)
 
 
 def _head(page: _Page, data: SlipData) -> None:
@@ -153,10 +178,10 @@ def _goods(page: _Page, data: SlipData) -> None:
 
 
 def _points(page: _Page, data: SlipData) -> None:
+    page.rule()
     if data.card is None:
         return
-    page.rule()
-    page.pair(page.say(N_("Card {card}", card=data.card)), data.tier or "")
+    page.pair(page.say(N_("Card {card}", card=masked_card(data.card))), data.tier or "")
     if data.points_used:
         page.pair(page.say(N_("Points used")), page.points(-data.points_used))
     if data.lent:
@@ -235,7 +260,7 @@ def _points_returned(page: _Page, data: ReturnData) -> None:
         return
     page.rule()
     if data.card is not None:
-        page.pair(page.say(N_("Card {card}", card=data.card)), "")
+        page.pair(page.say(N_("Card {card}", card=masked_card(data.card))), "")
     if data.points_back:
         page.pair(page.say(N_("Points given back")), page.points(data.points_back, sign=True))
     if data.points_taken:
@@ -251,6 +276,27 @@ def laid_out(data: SlipData | ReturnData, columns: int, translate: Translate) ->
     return layout(data, columns, translate)
 
 
+def _clean(text: str) -> str:
+    """What a printer can show of a text, and not more than a slip has room for."""
+    clean = substitute(text)
+    return clean if len(clean) <= MAX_TEXT_CHARS else clean[: MAX_TEXT_CHARS - 3].rstrip() + "..."
+
+
+def _wrapped(text: str, columns: int, right: str | None = None) -> list[str]:
+    """Lines of at most `columns`; a number keeps its unit.
+
+    With `right`, lines after the first hang; where `right` has no room beside the last line, the last word goes
+    down to it.
+    """
+    indent = "" if right is None else " " * (len(text) - len(text.lstrip()) + HANGING)
+    lines = textwrap.wrap(_BOUND_BLANK.sub(_BOUND, text), columns, subsequent_indent=indent)
+    if lines and right and len(lines[-1]) + 1 + len(right) > columns:
+        head, _, word = lines[-1].rpartition(" ")
+        if head.strip() and len(indent) + len(word) + 1 + len(right) <= columns:
+            lines[-1:] = [head.rstrip(), indent + word]
+    return [line.replace(_BOUND, " ") for line in lines]
+
+
 class _Page:
     """Lines of one width in one language."""
 
@@ -264,24 +310,22 @@ class _Page:
 
     def title(self, text: str) -> None:
         """Large where it fits in one line of large letters, else bold."""
-        clean = substitute(text[:MAX_TEXT_CHARS])
+        clean = _clean(text)
         if len(clean) <= self.columns // 2:
             self.lines.append(Line(clean, bold=True, align="center", wide=True))
         else:
-            self.lines += [Line(t, bold=True, align="center") for t in textwrap.wrap(clean, self.columns)]
+            self.lines += [Line(t, bold=True, align="center") for t in _wrapped(clean, self.columns)]
 
     def centre(self, text: str) -> None:
-        clean = substitute(text[:MAX_TEXT_CHARS])
-        self.lines += [Line(t, align="center") for t in textwrap.wrap(clean, self.columns)]
+        self.lines += [Line(t, align="center") for t in _wrapped(_clean(text), self.columns)]
 
     def rule(self) -> None:
         self.lines.append(Line("-" * self.columns))
 
     def pair(self, left: str, right: str, *, bold: bool = False) -> None:
         """`left` at the left edge, `right` at the right one; what is too long for one line is wrapped."""
-        left, right = substitute(left[:MAX_TEXT_CHARS]), substitute(right[:MAX_TEXT_CHARS])
-        indent = " " * (len(left) - len(left.lstrip()))
-        wrapped = textwrap.wrap(left, self.columns, subsequent_indent=indent) or [""]
+        left, right = _clean(left), _clean(right)
+        wrapped = _wrapped(left, self.columns, right) or [""]
         for piece in textwrap.wrap(right, self.columns):
             if len(wrapped[-1]) + 1 + len(piece) > self.columns:
                 wrapped.append("")

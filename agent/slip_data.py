@@ -15,7 +15,7 @@ import msgspec
 from agent.offline.engine import InForce, wall_clock
 from agent.offline.records import Parcel
 from agent.pricing import Customer
-from agent.slip import Earned, Expiring, SlipData
+from agent.slip import Earned, Expiring, SlipData, qr_text
 from loyalty.sale import Offer
 
 EXPIRES_SOON_DAYS = 30
@@ -64,8 +64,8 @@ def slip_data(
 
 
 def _qr(text: str | None, ident: str) -> str | None:
-    """The text of the programme with the slip's last line in it; settings bound it."""
-    return text.replace(IDENT_PLACE, ident) if text else None
+    """The text of the programme with the slip's last line in it; nothing else in it is a place."""
+    return qr_text(text.replace(IDENT_PLACE, ident)) if text else None
 
 
 def _as_of(customer: Customer | None, in_force: InForce) -> datetime | None:

@@ -1,6 +1,7 @@
 """Slips to look at: what `kopilka-agent slip preview` draws, and the golden files of the tests hold.
 
-One of everything that a slip can say, and the worst that a programme can ask of it.
+One of everything that a slip can say, and the worst that a programme can ask of it. A till leaves the goods
+to the fiscal receipt, so only `goods` lists them.
 """
 
 from __future__ import annotations
@@ -26,12 +27,6 @@ ONLINE = SlipData(
     ident="T1-1-17-a1b2c3",
     card="…2346",
     tier="Золотая",
-    lines=(
-        SlipLine("Молоко «Простоквашино» 3,2 % 930 мл", 8990, 2000, 17980),
-        SlipLine("Сыр Российский", 79900, 356, 28444),
-        SlipLine("Хлеб Дарницкий", 5490, 1000, 5490),
-        SlipLine("Кофе зерновой — 1 кг", 71536, 1000, 57046),
-    ),
     list_minor=123450,
     discounts=(("Золотая карта: 10 % на кофе", 14490),),
     redeemed_minor=10000,
@@ -41,6 +36,15 @@ ONLINE = SlipData(
     expiring=(Expiring(5000, date(2026, 11, 30)),),
     available=123400,
     qr="https://example.org/r/T1-1-17-a1b2c3",
+)
+GOODS = replace(
+    ONLINE,
+    lines=(
+        SlipLine("Молоко «Простоквашино» 3,2 % 930 мл", 8990, 2000, 17980),
+        SlipLine("Сыр Российский", 79900, 356, 28444),
+        SlipLine("Хлеб Дарницкий", 5490, 1000, 5490),
+        SlipLine("Кофе зерновой — 1 кг", 71536, 1000, 57046),
+    ),
 )
 OFFLINE = replace(ONLINE, offline=True, as_of=at(21, 12, 40), available=34050)
 WITHOUT_CARD = replace(
@@ -58,7 +62,7 @@ WITHOUT_CARD = replace(
 )
 LENT = replace(OFFLINE, points_used=15000, lent=5000)
 LONG = replace(
-    ONLINE,
+    GOODS,
     shop="Магазин «У очень гостеприимной тётушки Пелагеи Никифоровны»",
     header=("Общество с ограниченной ответственностью «Хлебосольство», г. Набережные Челны",),
     tier="Платиновая коллекционная",
@@ -89,9 +93,10 @@ PENDING = replace(
 )
 SAMPLES: dict[str, SlipData | ReturnData] = {
     "online": ONLINE,
+    "goods": GOODS,
     "offline": OFFLINE,
     "lent": LENT,
-    "copy": replace(ONLINE, copy=True, lines=()),
+    "copy": replace(ONLINE, copy=True),
     "no-card": WITHOUT_CARD,
     "return": RETURN,
     "pending": PENDING,

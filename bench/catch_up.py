@@ -160,7 +160,9 @@ class _Counter:
         return took
 
     def _ask(self, method: str, path: str, body: Any) -> Any:
-        answer = self._cash.http.request(method, self._cash.url + path, json=body, timeout=10)
+        answer = self._cash.till.http.request(
+            method, self._cash.till.url + "/v1" + path, json=body, timeout=10
+        )
         answer.raise_for_status()
         return answer.json()
 
@@ -172,7 +174,9 @@ def _catch_up(till: TillBox, counter: _Counter, found: CatchUp) -> None:
         last = reader.head(reader.uplink().epoch, week.TILL)[0]
         # A person who sees the link come back asks for it at once; the answer comes when all is done.
         cash = CashProgram(till.state)
-        asking = Thread(target=partial(cash.http.post, f"{cash.url}/sync", timeout=TIMEOUT_S), daemon=True)
+        asking = Thread(
+            target=partial(cash.till.http.post, f"{cash.till.url}/v1/sync", timeout=TIMEOUT_S), daemon=True
+        )
         asking.start()
         began = time.monotonic()
         while reader.uplink().acked_seq < last:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,21 +39,43 @@ def document_lines(document: Document, columns: int) -> list[str]:
     """The document as plain lines of at most `columns` characters.
 
     For printers that are not ours: a cash program's fiscal printer, the API's slip lines, a test. Alignment
-    becomes blanks, what is too long is cut. A QR code becomes its text where that is printable and fits in
-    one line, and falls away where it does not.
+    becomes blanks, control characters fall away, what is too long is cut. A QR code becomes its text where
+    that is an address that a customer can type and that fits in one line; else it falls away.
     """
     lines: list[str] = []
     for part in document:
         if isinstance(part, Line):
-            text = part.text[:columns]
-            if part.align == "center":
-                text = " " * ((columns - len(text)) // 2) + text
-            elif part.align == "right":
-                text = text.rjust(columns)
-            lines.append(text.rstrip())
-        elif isinstance(part, Qr) and len(part.data) <= columns and part.data.isprintable():
-            lines.append(" " * ((columns - len(part.data)) // 2) + part.data)
+            lines.append(_aligned(part.text, part.align, columns))
+        elif isinstance(part, Qr) and len(part.data) <= columns and _is_address(part.data):
+            lines.append(_aligned(part.data, "center", columns))
     return lines
+
+
+def preview_lines(document: Document, columns: int) -> list[str]:
+    """The document as our own printer has it, for a person to look at: a QR code is marked, with its text."""
+    lines: list[str] = []
+    for part in document:
+        if isinstance(part, Line):
+            lines.append(_aligned(part.text, part.align, columns))
+        elif isinstance(part, Qr):
+            marked = textwrap.wrap(f"[QR {printable(part.data)}]", columns, break_on_hyphens=False)
+            lines += [_aligned(text, "center", columns) for text in marked]
+    return lines
+
+
+def _aligned(text: str, align: Align, columns: int) -> str:
+    text = printable(text)[:columns]
+    if align == "center":
+        text = " " * ((columns - len(text)) // 2) + text
+    elif align == "right":
+        text = text.rjust(columns)
+    return text.rstrip()
+
+
+def _is_address(text: str) -> bool:
+    return (
+        text.startswith(("https://", "http://")) and text.isascii() and text.isprintable() and " " not in text
+    )
 
 
 # Signs that code page 866 lacks and a shop uses; № is in it (0xFC), ё too.
@@ -72,6 +96,15 @@ _SUBSTITUTES = str.maketrans(
         "₽": "руб.",
         "×": "x",
         "•": "*",
+        "€": "EUR",
+        "®": "(R)",
+        "©": "(C)",
+        "™": "(TM)",
+        "½": "1/2",
+        "¼": "1/4",
+        "¾": "3/4",
+        "²": "2",
+        "³": "3",
         "\u00a0": " ",
         "\u2009": " ",
         "\u202f": " ",
@@ -87,7 +120,9 @@ def printable(text: str) -> str:
 def substitute(text: str) -> str:
     """`text` as a till printer can show it.
 
-    No control characters, plain quotes and dashes, "руб." for its sign. It may grow longer, so a layout that
+    No control characters, plain quotes and dashes, "руб." for its sign; «й» that was written as «и» and a
+    breve becomes one letter, and a mark that no letter takes falls away. It may grow longer, so a layout that
     counts columns calls this first.
     """
-    return printable(text.translate(_SUBSTITUTES))
+    plain = unicodedata.normalize("NFC", printable(text.translate(_SUBSTITUTES)))
+    return plain if plain.isascii() else "".join(c for c in plain if unicodedata.category(c) != "Mn")

@@ -28,7 +28,7 @@ GOODS = {"4600000000039": (50_000, 1_000)}  # bread for a feast
 def sell(till: TillBox, sale_id: str, redeem: str | None = None) -> dict[str, Any]:
     """A sale with a card, paid and committed."""
     cash = CashProgram(till.state)
-    with closing(cash.http):
+    with closing(cash.till.http):
         return cash.pay(sale_id, cash.quote(sale_id, GOODS, card=CARD, redeem=redeem))
 
 
@@ -109,7 +109,7 @@ def test_a_till_comes_back_from_last_nights_backup(
     assert held.get("T1~2", 0) == status["parcel_points"] < held["T1~1"]
 
     cash = CashProgram(till.state)
-    with closing(cash.http):
+    with closing(cash.till.http):
         taken_back = cash.void("r2", "ошибка кассира")  # a sale of the lost disk, by its own number
         assert taken_back["entry"] == "T1-2-1"
     tell_the_office(tmp_path, RESUME)
@@ -131,7 +131,7 @@ def till_points(till: TillBox) -> int:
 def sells_without_us_until_the_centre_has_heard(till: TillBox) -> None:
     """Prices are told, points are not spent, and nothing is written."""
     cash = CashProgram(till.state)
-    with closing(cash.http):
+    with closing(cash.till.http):
         quoted = cash.quote("r9", GOODS, card=CARD, redeem="max")
         assert (quoted["quote"]["redeemed"], quoted["quote"]["pay"] > 0) == (0, True)
         for verb, body in (
@@ -139,7 +139,7 @@ def sells_without_us_until_the_centre_has_heard(till: TillBox) -> None:
             ("commit", {"quote_id": quoted["quote_id"], "tenders": [
                 {"type": "cash", "amount": quoted["quote"]["pay"]}]}),
         ):  # fmt: skip
-            answer = cash.http.post(f"{cash.url}/sales/r9/{verb}", json=body, timeout=10)
+            answer = cash.till.http.post(f"{cash.till.url}/v1/sales/r9/{verb}", json=body, timeout=10)
             assert answer.status_code in (409, 503)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "restoring")
         assert "kopilka-agent sync now" in answer.json()["error"]["ru"]

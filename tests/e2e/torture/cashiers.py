@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from agent.demo.cash_program import CashProgram
+from agent.pos_client import PosAway
 
 MILK, BREAD = "4600000000015", "4600000000039"
 COUNTERS = 5
@@ -157,8 +156,8 @@ class Cashiers:
 
     def _work(self, counter: int, name: str) -> None:
         wish = random.Random(name)
-        cash = CashProgram(self._state_dir)
-        with closing(cash.http):
+        cash = CashProgram(self._state_dir, tries=1)
+        with closing(cash.till.http):
             number = 0
             while not self._stop.is_set():
                 number += 1
@@ -166,7 +165,7 @@ class Cashiers:
                 self._book.in_hand[counter] = purchase
                 try:
                     serve(cash, purchase, self._book)
-                except requests.RequestException:  # the power is gone
+                except PosAway:  # the power is gone
                     with self._book.changed:
                         self._book.left.append(purchase)
                         self.lost_the_till += 1
@@ -190,7 +189,7 @@ class Cashiers:
 def greet(state_dir: Path, book: Book) -> None:
     """The till looks the regular customers up, before anything is struck."""
     cash = CashProgram(state_dir)
-    with closing(cash.http):
+    with closing(cash.till.http):
         for number, card in enumerate(book.regulars, start=1):
             cash.quote(f"known-{number}", {BREAD: (5450, 1000)}, card=card)
             cash.void(f"known-{number}", "только узнать")
@@ -199,7 +198,7 @@ def greet(state_dir: Path, book: Book) -> None:
 def finish(state_dir: Path, book: Book) -> None:
     """One cashier, in peace: what was left in the middle, and what was parked, comes to its end."""
     cash = CashProgram(state_dir)
-    with closing(cash.http):
+    with closing(cash.till.http):
         while book.left or book.parked:
             serve(cash, (book.left or book.parked).pop(), book)
 

@@ -63,8 +63,8 @@ class Shop:
     def sync(self) -> None:
         """Back-off or not: the till syncs now. Returns when it has, or when the power is gone."""
         cash = CashProgram(self.till.state)
-        with closing(cash.http), suppress(requests.RequestException):
-            cash.http.post(f"{cash.url}/sync", timeout=WAIT_S)
+        with closing(cash.till.http), suppress(requests.RequestException):
+            cash.till.http.post(f"{cash.till.url}/v1/sync", timeout=WAIT_S)
 
     def close(self) -> None:
         """Everybody goes home."""
