@@ -3,7 +3,8 @@
 Needs Debian's chromium and graphviz.
 
 The demo is played for real; its console, its first slip and two pages of its office become
-docs/images/*.png. Pages are fetched by a logged-in session and shown to the browser from files.
+docs/images/*.png; the cashier's page is drawn by screens.py. Pages are fetched by a logged-in session and
+shown to the browser from files.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rich.console import Console
 
 from agent.demo.play import Shift
 from agent.demo.stage import PASSWORD
-from scripts import drawings
+from scripts import drawings, screens
 
 IMAGES = Path("docs/images").resolve()
 PICTURES = Path("demo-out")
@@ -33,6 +34,7 @@ DEMO_PIXELS_MAX = 1500  # the picture shows the beginning
 def main() -> None:
     """Play, then draw."""
     drawings.main()
+    screens.main()
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         console = Console(record=True, width=CONSOLE_COLUMNS, file=io.StringIO(), highlight=False)

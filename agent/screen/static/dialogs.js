@@ -117,12 +117,19 @@ export function askQuantities(title, lines, show) {
     const inputs = lines.map((line) => make("input", {
       value: "", inputMode: "decimal", autocomplete: "off", ariaLabel: line.name,
     }));
-    const all = (line, input) => () => {
-      input.value = show(line.left);
+    const put = (line, input, amount) => {
+      input.value = show(Math.max(0, Math.min(line.left, amount)));
     };
+    const step = (line, input, by) => make("button", {
+      type: "button", className: "step", ariaLabel: `${by > 0 ? "+1" : "−1"} ${line.name}`,
+      onclick: () => put(line, input, (parse(input.value || "0", 3) ?? 0) + by),
+    }, by > 0 ? "+" : "−");
     const rows = lines.map((line, n) => make("div", { className: "row" },
       make("label", {}, `${line.name}, ${say("left", { left: show(line.left) })}`, inputs[n]),
-      make("button", { type: "button", onclick: all(line, inputs[n]) }, show(line.left))));
+      step(line, inputs[n], -1000), step(line, inputs[n], 1000),
+      make("button", {
+        type: "button", className: "all", onclick: () => put(line, inputs[n], line.left),
+      }, show(line.left))));
     const ok = () => {
       const taken = {};
       for (const [n, line] of lines.entries()) {

@@ -60,7 +60,9 @@ function render() {
     className: device.state, title: said(device.hint),
   }, `${say(device.name)}: ${say(`device_${device.state}`)}`)));
   at("troubles").hidden = shown.troubles.length === 0;
-  at("troubles").textContent = `⚠ ${shown.troubles.length} — ${say("troubles")}`;
+  at("troubles").textContent = `⚠ ${shown.troubles.length}`;
+  at("troubles").setAttribute("aria-label", say("troubles"));
+  at("troubles").title = say("troubles");
   at("language").textContent = say("other_language");
   const sale = saleShown();
   renderWho(sale);
@@ -199,7 +201,7 @@ function redeem(amount) {
 }
 
 async function redeemOther() {
-  const amount = await askFor(say("how_many_points"), { digits: 2, hint: say("redeem_all", { points: points(saleShown().redeem_max) }) });
+  const amount = await askFor(say("how_many_points"), { digits: 2, hint: `${say("available_here")}: ${points(saleShown().redeem_max)}` });
   if (amount !== null) await redeem(amount);
 }
 
