@@ -1,8 +1,9 @@
 """What a customer display of two lines of twenty letters says (UnifiedPOS LineDisplay). Pure.
 
 A display cannot wrap and nobody can scroll it: an amount stands whole at the right, and what is beside it is
-cut where there is no room. Its letters are those of a receipt printer (code page 866), so text is taken
-through the same `substitute`.
+cut where there is no room: after a word where most of the name is left, else within one, with a full stop. A
+number is never cut, for «930» must not become «93». Its letters are those of a receipt printer (code page
+866), so text is taken through the same `substitute`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from agent.drivers.document import substitute
+from agent.slip import masked_card
 from loyalty.amounts import Amounts
 from loyalty.texts import N_, Text
 
@@ -52,10 +54,10 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A card was read: its last four, and the points (hundredths) that can be spent here."""
+    """A card was read: its last four, and the points (hundredths) that can be spent here; None: not known."""
 
     card: str
-    available: int
+    available: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def rows(shown: Shown, translate: Translate) -> Rows:
             saved = _pair(say(N_("Saved")), amounts.hundredths(saved_minor)) if saved_minor else ""
             return _pair(say(N_("TO PAY")), amounts.hundredths(pay_minor)), _centred(saved)
         case Recognised(card, available):
-            return _pair(say(N_("Card")), card), _pair(say(N_("Points")), _points(amounts, available))
+            points = "" if available is None else _pair(say(N_("Points")), _points(amounts, available))
+            return _pair(say(N_("Card")), masked_card(card)), points or _centred("")
         case Spends(points, pay_minor):
             return (
                 _pair(say(N_("Points spent")), _points(amounts, -points)),
@@ -125,11 +128,23 @@ def _points(amounts: Amounts, hundredths: int, *, sign: bool = False) -> str:
 
 
 def _centred(text: str) -> str:
-    return substitute(text).strip()[:COLUMNS].center(COLUMNS)
+    return _cut(substitute(text).strip(), COLUMNS).center(COLUMNS)
 
 
 def _pair(left: str, right: str) -> str:
-    """`right` whole at the right edge, unless it alone is too long; a blank between them."""
-    left, right = substitute(left).strip(), substitute(right).strip()[:COLUMNS]
-    room = COLUMNS - len(right) - 1
-    return left[: max(room, 0)].rstrip().ljust(COLUMNS - len(right)) + right
+    """`right` whole at the right edge, a blank between them; an amount without room is not shown at all."""
+    left, right = substitute(left).strip(), substitute(right).strip()
+    if len(right) > COLUMNS:
+        right = ""
+    return _cut(left, COLUMNS - len(right) - 1).ljust(COLUMNS - len(right)) + right
+
+
+def _cut(text: str, room: int) -> str:
+    """At most `room` letters of `text`."""
+    if len(text) <= room:
+        return text
+    words = text[: room + 1].rpartition(" ")[0].rstrip(" ,;:-(\"'")
+    word = text[len(words) :].strip().partition(" ")[0]
+    if len(words) * 3 >= room * 2 or any(letter.isdigit() for letter in word):
+        return words
+    return text[: room - 1].rstrip(" ,;:-(\"'.") + "." if room > 1 else ""

@@ -49,8 +49,12 @@ MAX_QR_CHARS = 300
 MASK = "…"
 MASKED_CHARS = 5  # the dots and the last four
 
-# Blanks at which no line ends: between a number and its unit («930 мл», «10 %»), and after «г.» and «ул.».
-_BOUND_BLANK = re.compile(r"(?<=\d) (?=[^\W\d]{1,2}\b|%)|(?<=\b[^\W\d]\.) (?=\w)|(?<=\b[^\W\d]{2}\.) (?=\w)")
+# Blanks at which no line ends: between a number and its unit («930 мл», «10 %»), within a number («1 234,50»)
+# or a multiplication («2 x 89,90»), and after «г.» and «ул.».
+_BOUND_BLANK = re.compile(
+    r"(?<=\d) (?=[^\W\d]{1,2}\b|%|\d{3}\b)|(?<=\d x) (?=\d)"
+    r"|(?<=\b[^\W\d]\.) (?=\w)|(?<=\b[^\W\d]{2}\.) (?=\w)"
+)
 _BOUND = "\N{NO-BREAK SPACE}"
 
 Translate = Callable[[str], str]
@@ -285,7 +289,7 @@ def _clean(text: str) -> str:
 def _wrapped(text: str, columns: int, right: str | None = None) -> list[str]:
     """Lines of at most `columns`; a number keeps its unit.
 
-    With `right`, lines after the first hang; where `right` has no room beside the last line, the last word goes
+    With `right`, lines after the first hang; where it has no room beside the last one, the last word goes
     down to it.
     """
     indent = "" if right is None else " " * (len(text) - len(text.lstrip()) + HANGING)

@@ -51,6 +51,7 @@ WITHOUT_CARD = replace(
     ONLINE,
     card=None,
     tier=None,
+    discounts=(("Кофе недели: 10 %", 14490),),
     points_used=0,
     redeemed_minor=0,
     pay_minor=108960,
@@ -60,18 +61,33 @@ WITHOUT_CARD = replace(
     qr=None,
     footer=(),
 )
-LENT = replace(OFFLINE, points_used=15000, lent=5000)
+LENT = replace(OFFLINE, redeemed_minor=15000, pay_minor=93960, points_used=15000, lent=5000)
 LONG = replace(
-    GOODS,
+    ONLINE,
     shop="Магазин «У очень гостеприимной тётушки Пелагеи Никифоровны»",
     header=("Общество с ограниченной ответственностью «Хлебосольство», г. Набережные Челны",),
     tier="Платиновая коллекционная",
+    lines=(
+        SlipLine("Набор конфет «Вечерний звон» ассорти с орехами и черносливом 0,5 кг", 89900, 1000, 89900),
+        SlipLine("Макароны " + "из твёрдых сортов пшеницы " * 9, 12345678, 99999, 1234555454),
+    ),
+    list_minor=1234659944,
+    pay_minor=1234635354,
     discounts=(
         ("Скидка постоянным покупателям в день рождения магазина на кондитерские изделия", 14490),
         ("Сверхдлинноеназваниебезединогопробелакотороенегдеперенести", 100),
     ),
 )
-HOSTILE = replace(ONLINE, shop="Ро\x1b@маш\nка", header=("\x1dV0 отрез\x07",), tier="\x1bp\x00ящик", qr=None)
+HOSTILE = replace(
+    ONLINE,
+    shop="Ро\x1b@маш\nка",
+    header=("\x1dV0 отрез\x07", "чита\u202eйка и\u0306"),
+    receipt="17\r\nИТОГО 0,00",
+    card="2000000002346",
+    tier="\x1bp\x00ящик",
+    lines=(SlipLine("Чай\t\x1b!\x30 чёрный\u200b ®", 108960, 1000, 108960),),
+    qr="https://example.org/\x1bp\x00\n",
+)
 RETURN = ReturnData(
     shop="Ромашка",
     header=ONLINE.header,

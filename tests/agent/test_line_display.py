@@ -33,8 +33,28 @@ CASES: dict[str, tuple[Shown, tuple[str, str], tuple[str, str]]] = {
     ),
     "goods": (
         Item("Молоко «Простоквашино» 3,2 %", 8990, 123_450),
-        ("Молоко \"Просто 89,90", "Итого       1 234,50"),
-        ("Молоко \"Просто 89.90", "Total       1,234.50"),
+        ("Молоко \"Прост. 89,90", "Итого       1 234,50"),
+        ("Молоко \"Прост. 89.90", "Total       1,234.50"),
+    ),
+    "goods whose name is cut after a word": (
+        Item("Набор конфет «Вечерний звон»", 8_990, 8_990),
+        ("Набор конфет   89,90", "Итого          89,90"),
+        ("Набор конфет   89.90", "Total          89.90"),
+    ),
+    "goods whose weight has no room": (
+        Item("Кофе в зёрнах 1000 г", 8990, 8990),
+        ("Кофе в зёрнах  89,90", "Итого          89,90"),
+        ("Кофе в зёрнах  89.90", "Total          89.90"),
+    ),
+    "a name that would command the display": (
+        Item("\x1b@Чай\n\t\x00 ёжик", 100, 100),
+        ("@Чай ёжик       1,00", "Итого           1,00"),
+        ("@Чай ёжик       1.00", "Total           1.00"),
+    ),
+    "an amount that has no room is not shown, rather than a part of it": (
+        Item("Чай", 10**16, 10**10),
+        ("Чай                 ", "Итого 100 000 000,00"),
+        ("Чай                 ", "Total 100,000,000.00"),
     ),
     "the total": (
         Total(98_960, 24_490),
@@ -51,6 +71,16 @@ CASES: dict[str, tuple[Shown, tuple[str, str], tuple[str, str]]] = {
         ("Карта        ...0015", "Баллы       1 234,50"),
         ("Card         ...0015", "Points      1,234.50"),
     ),
+    "a card whose number nobody has masked": (
+        Recognised("2000000000015", 0),
+        ("Карта        ...0015", "Баллы              0"),
+        ("Card         ...0015", "Points             0"),
+    ),
+    "a card of which no points are known": (
+        Recognised("…0015", None),
+        ("Карта        ...0015", " " * 20),
+        ("Card         ...0015", " " * 20),
+    ),
     "points are spent": (
         Spends(10_000, 98_960),
         ("Списано баллов  -100", "К ОПЛАТЕ      989,60"),
@@ -60,6 +90,16 @@ CASES: dict[str, tuple[Shown, tuple[str, str], tuple[str, str]]] = {
         Thanks(3_650),
         ("      Спасибо!      ", "Начислено     +36,50"),
         ("     Thank you!     ", "Earned        +36.50"),
+    ),
+    "thanks, with points and change": (
+        Thanks(3_650, 1_040),
+        ("Сдача          10,40", "Начислено     +36,50"),
+        ("Change         10.40", "Earned        +36.50"),
+    ),
+    "thanks and nothing else": (
+        Thanks(),
+        ("      Спасибо!      ", " " * 20),
+        ("     Thank you!     ", " " * 20),
     ),
     "thanks and change": (
         Thanks(0, 1_040),

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from babel.messages.pofile import read_po
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.drivers.document import Cut, Line, Qr
-from agent.slip import WIDTHS, SlipLine, document_lines, laid_out, layout
-from agent.slip_samples import OFFLINE, ONLINE, SAMPLES, at
+from agent.drivers.document import Cut, Document, Line, Qr, preview_lines, substitute
+from agent.slip import MAX_QR_CHARS, WIDTHS, SlipLine, document_lines, laid_out, layout
+from agent.slip_data import _qr
+from agent.slip_samples import OFFLINE, ONLINE, RETURN, SAMPLES, at
 
 GOLDEN = Path(__file__).parent / "test_slip_golden"
 LOCALE = Path(__file__).parents[2] / "locale" / "ru" / "LC_MESSAGES"
@@ -49,7 +51,7 @@ LANGUAGES: dict[str, Callable[[str], str]] = {"ru": russian, "en": english}
 @pytest.mark.parametrize("slip", SAMPLES)
 def test_the_slip_looks_as_agreed(slip: str, language: str, columns: int) -> None:
     document = laid_out(SAMPLES[slip], columns, LANGUAGES[language])
-    lines = document_lines(document, columns)
+    lines = preview_lines(document, columns)
     assert max(map(len, lines)) <= columns
     assert all(line.isprintable() for line in lines)
     text = "\n".join(lines) + "\n"
@@ -124,3 +126,115 @@ def test_no_line_is_longer_than_the_paper_is_wide(
     for part in layout(slip, columns, russian):
         if isinstance(part, Line):
             assert len(part.text) <= (columns // 2 if part.wide else columns)
+
+
+# ------------------------------------------------------------------------------ lines for another's printer
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("slip", SAMPLES)
+def test_lines_for_a_fiscal_printer_fit_and_hold_nothing_it_would_obey(slip: str, columns: int) -> None:
+    lines = document_lines(laid_out(SAMPLES[slip], columns, russian), columns)
+    assert max(map(len, lines)) <= columns
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.strip().startswith("[QR") for line in lines)  # a mark for people who preview
+
+
+@given(
+    text=st.text(max_size=80), align=st.sampled_from(("left", "center", "right")), columns=st.integers(1, 64)
+)
+def test_no_document_at_all_makes_a_line_too_long(text: str, align: Any, columns: int) -> None:
+    document: Document = (Line(text, align=align, wide=True), Line(text, bold=True), Qr(text), Cut())
+    for line in document_lines(document, columns):
+        assert len(line) <= columns
+        assert all(c.isprintable() or c == "\u00a0" for c in line)
+
+
+def test_a_large_title_becomes_a_centred_line() -> None:
+    assert document_lines((Line("ВОЗВРАТ", bold=True, align="center", wide=True),), 32) == [
+        " " * 12 + "ВОЗВРАТ"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("says", "columns", "line"),
+    [
+        ("https://shop.example/T1-1-17-a1", 32, ["https://shop.example/T1-1-17-a1"]),
+        ("https://shop.example/T1-1-17-a1", 42, [" " * 5 + "https://shop.example/T1-1-17-a1"]),
+        ("https://shop.example/r/T1-1-17-a1b", 32, []),  # half an address leads nowhere
+        ("t=20261121&s=989.60", 48, []),  # for machines only
+        ("https://магазин.example", 48, []),  # a printer might lack its letters
+    ],
+)
+def test_a_qr_code_becomes_an_address_that_can_be_typed_or_nothing(
+    says: str, columns: int, line: list[str]
+) -> None:
+    assert document_lines((Qr(says),), columns) == line
+
+
+# ------------------------------------------------------------------------------ what a layout takes care of
+
+
+def _lines(slip: Any, columns: int = 32) -> list[str]:
+    return document_lines(laid_out(slip, columns, russian), columns)
+
+
+def test_an_amount_stands_beside_the_last_word_of_a_name_that_wraps() -> None:
+    lines = _lines(replace(ONLINE, discounts=(("Золотая карта: 10 % на кофе", 14490),)))
+    assert lines[lines.index("Золотая карта: 10 % на") + 1] == "  кофе                   -144,90"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrapped"),
+    [
+        ("Молоко Простоквашино топлён 3,2 %", ["Молоко Простоквашино топлён", "3,2 %"]),
+        ("Приз за покупку в этом месяце 1 000", ["Приз за покупку в этом месяце", "1 000"]),
+        ("ООО Ромашка, город Тула, ул. Мира", ["ООО Ромашка, город Тула,", "ул. Мира"]),
+        ("Сок яблочный осветлённый в 930 мл", ["Сок яблочный осветлённый в", "930 мл"]),
+    ],
+)
+def test_a_number_keeps_its_unit(name: str, wrapped: list[str]) -> None:
+    lines = [line.strip() for line in _lines(replace(ONLINE, header=(name,)))]
+    assert lines[1:3] == wrapped
+
+
+def test_of_a_card_at_most_the_last_four_are_printed() -> None:
+    for slip in (replace(ONLINE, card="2000000002346"), replace(RETURN, card="…2000000002346")):
+        text = "\n".join(_lines(slip))
+        assert "Карта ...2346" in text
+        assert "02346" not in text
+
+
+def test_a_text_too_long_for_any_slip_ends_in_dots() -> None:
+    lines = _lines(replace(ONLINE, header=("очень " * 60,)))
+    assert sum("очень" in line for line in lines) < 10
+    assert any(line.endswith("...") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("says", "printed"),
+    [
+        ("https://shop.example/r/T1", "https://shop.example/r/T1"),
+        ("https://shop.example/\x1bp\x00\n", "https://shop.example/p"),
+        ("x" * MAX_QR_CHARS, "x" * MAX_QR_CHARS),
+        ("x" * (MAX_QR_CHARS + 1), None),
+        ("\n", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_qr_code_is_printable_and_bounded(says: str | None, printed: str | None) -> None:
+    codes = [part.data for part in layout(replace(ONLINE, qr=says), 48, russian) if isinstance(part, Qr)]
+    assert codes == ([printed] if printed else [])
+
+
+def test_only_the_last_line_of_the_slip_is_put_into_the_qr_code() -> None:
+    assert _qr("https://shop.example/{ident}?{till}&{0}%s", "T1-1-17-a1b2c3") == (
+        "https://shop.example/T1-1-17-a1b2c3?{till}&{0}%s"
+    )
+    assert _qr(None, "T1-1-17-a1b2c3") is None
+    assert _qr("x" * MAX_QR_CHARS + "{ident}", "T1-1-17-a1b2c3") is None
+
+
+def test_a_letter_written_as_two_is_printed_as_one() -> None:
+    assert substitute("чита\u0438\u0306ка за\u0301мок 1½ л ®") == "читайка замок 11/2 л (R)"
