@@ -17,10 +17,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ from agent.inbox import Ask, Inbox, Problem
 from agent.screen import pages
 from agent.serving import HttpServer
 from agent.sessions import COOKIE, INVITE_S, Sessions
-from agent.state import TOKEN_MIN_CHARS
+from agent.state import POS_GROUP, TOKEN_MIN_CHARS
 from agent.texts import both
 from loyalty.decoding import UNREADABLE
 from loyalty.texts import N_
@@ -184,12 +186,14 @@ class ApiServer(HttpServer):
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    """A socket in the file system, for the owner and the group of its directory. Raises OSError."""
+    """A socket in the file system, for its owner and group kopilka-pos. Raises OSError."""
     path.unlink(missing_ok=True)  # of the agent before; ledger.lock says that there is no other one
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(str(path))
         path.chmod(0o660)
+        with suppress(LookupError, PermissionError):
+            shutil.chown(path, group=POS_GROUP)
         listening.listen()
     except OSError:
         listening.close()

@@ -86,7 +86,14 @@ class Cashier:
         if paid is None:
             return None
         outcome = self._ledger.print_outcome(paid.job.epoch, paid.job.seq)
-        return {"sale_id": paid.job.sale_id, "ident": paid.ident, "pay": paid.pay, "print": outcome}
+        entry_id = paid.ident.rpartition("-")[0]
+        return {
+            "sale_id": paid.job.sale_id,
+            "ident": paid.ident,
+            "pay": paid.pay,
+            "print": outcome,
+            "void": self._ledger.corrected(entry_id),
+        }
 
     def _open(self, current: OpenSale) -> dict[str, Any]:
         cart, now_s = current.sale.cart, self._clock.now_s()

@@ -29,6 +29,7 @@ from typing import Any
 
 import msgspec
 
+from agent import pricing
 from agent.cards import Cards
 from agent.clock import Clock
 from agent.counter import NO_CLOCK, Counter, Job
@@ -390,6 +391,7 @@ class GoodsReturns:
             "lines": {line: {"money": money, "points": points} for line, (money, points) in now.lines.items()}
             if now
             else None,
+            "fiscal": self._fiscal(sale, now, body) if sale is not None and now is not None else None,
             "points_back": slip.points_back,
             "points_taken_back": slip.points_taken,
             "debt": slip.debt,
@@ -398,6 +400,18 @@ class GoodsReturns:
                 "lines": document_lines(layout_return(slip, width, self._translate), width),
             },
         }
+
+    def _fiscal(self, sale: Sold, now: Returned, body: ReturnBody) -> dict[str, Any]:
+        """What is given back as fiscal lines: the money and the points of a line, as they were paid."""
+        sold, given = {line.id: line for line in sale.paper.receipt.lines}, _lines(body)
+        return pricing.fiscal_lines(
+            [
+                pricing.FiscalPart(sold[line], given[line], money + points, points, money)
+                for line, (money, points) in now.lines.items()
+                if line in given
+            ],
+            self._in_force(sale),
+        )
 
     def _slip(
         self,

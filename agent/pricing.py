@@ -11,14 +11,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from agent.offline.engine import InForce, wall_clock
 from agent.offline.records import Parcel, Worked
 from loyalty import document
-from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLot, Tender
+from loyalty.document import Receipt, Result, SaleDocument, SeenCustomer, SeenLot, SoldLine, Tender
 from loyalty.faults import Fault, Refused
 from loyalty.fiscal import PricedLine, fiscal
 from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent, once_key, once_rule
@@ -136,22 +136,43 @@ def missing(sale_id: str, till: str, cart: Cart, opened_s: int, customer: Custom
     return sum(piece.points for piece in offer.spends if piece.lot == ELSEWHERE)
 
 
+class FiscalPart(NamedTuple):
+    """So much (thousandths) of a line, and what is paid for it: minor units, list - … - redeemed = pay."""
+
+    line: SoldLine
+    quantity: int
+    list_minor: int
+    redeemed_minor: int
+    pay_minor: int
+
+
 def fiscal_receipt(offer: Offer, in_force: InForce) -> dict[str, Any]:
     """The offer as lines of a fiscal receipt (loyalty/fiscal.py), as JSON values."""
     priced = {line["id"]: line for line in msgspec.json.decode(offer.quote)["lines"]}
+    return fiscal_lines(
+        [
+            FiscalPart(line, line.quantity, *(priced[line.id][name] for name in ("list", "redeemed", "pay")))
+            for line in offer.receipt.lines
+        ],
+        in_force,
+    )
+
+
+def fiscal_lines(parts: Sequence[FiscalPart], in_force: InForce) -> dict[str, Any]:
+    """Lines, or parts of them that come back, as a fiscal receipt."""
     skus = in_force.catalog.engine.skus
     lines = [
         PricedLine(
-            id=line.id,
-            price_minor=line.price,
-            quantity=line.quantity,
-            list_minor=priced[line.id]["list"],
-            redeemed_minor=priced[line.id]["redeemed"],
-            pay_minor=priced[line.id]["pay"],
-            min_price_minor=skus[line.sku].min_price_minor if line.sku in skus else 0,
-            weighed=line.sku in skus and skus[line.sku].weighed,
+            id=part.line.id,
+            price_minor=part.line.price,
+            quantity=part.quantity,
+            list_minor=part.list_minor,
+            redeemed_minor=part.redeemed_minor,
+            pay_minor=part.pay_minor,
+            min_price_minor=skus[part.line.sku].min_price_minor if part.line.sku in skus else 0,
+            weighed=part.line.sku in skus and skus[part.line.sku].weighed,
         )
-        for line in offer.receipt.lines
+        for part in parts
     ]
     return fiscal(lines, in_force.settings.fiscal).to_builtins()
 

@@ -214,7 +214,8 @@ class ReturnedMoney(Shape):
 class ReturnReply(Shape):
     """`money` to pay back; `points_back` were spent then and are the customer's again; `points_taken_back`
     were earned then; `debt` of these was spent meanwhile. `pending`: the receipt could not be had, the office
-    settles the points; pay back by your own receipt then.
+    settles the points; pay back by your own receipt then. `fiscal`: the lines of the fiscal receipt of the
+    return, null where it is pending.
     """
 
     return_id: str
@@ -224,6 +225,7 @@ class ReturnReply(Shape):
     pending: bool
     money: int | None
     lines: dict[str, ReturnedMoney] | None
+    fiscal: FiscalReply | None
     points_back: int
     points_taken_back: int
     debt: int
@@ -426,12 +428,16 @@ class ScreenSale(Shape):
 
 
 class ScreenLast(Shape):
-    """The sale that was paid last; `print`: printed, failed, unknown, waived, or null while it is printed."""
+    """The sale that was paid last; `print`: printed, failed, unknown, waived, or null while it is printed;
+
+    `void`: it was taken back since.
+    """
 
     sale_id: str
     ident: str
     pay: int
     print: str | None
+    void: bool
 
 
 class ScreenLink(Shape):

@@ -123,7 +123,9 @@ def test_the_last_sale_can_be_printed_again_also_after_a_restart(shop: Shop) -> 
     shop.print_again("r1", "p1")
     job, _ = shop.outside.slips[-1]
     shop.till.handle(OutputComplete("printer", job))
-    assert shop.screen()["last"]["print"] == "printed"
+    assert (shop.screen()["last"]["print"], shop.screen()["last"]["void"]) == ("printed", False)
+    shop.void("r1")
+    assert shop.screen()["last"]["void"] is True
     assert told(shop, "print") == [{"sale_id": "r1", "outcome": "printed"}]
 
 

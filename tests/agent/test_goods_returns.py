@@ -633,3 +633,15 @@ def test_a_restored_hub_shows_nothing_before_it_knows_what_its_backup_lacks(shop
     ident, _ = told(shop)
     heard.begin_restore(shop.ledger, "restore-1")
     assert shown(shop, ident) is None
+
+
+def test_what_is_paid_back_comes_as_fiscal_lines(shop: Shop) -> None:
+    sell(shop)
+    back = shop.take_back("ret1", {"1": 3_000}, sale_id="r1")
+    fiscal = back["fiscal"]
+    assert (fiscal["total"], fiscal["due"]) == (back["money"], back["money"])
+    assert sum(line["quantity"] for line in fiscal["lines"]) == 3_000
+    assert {line["id"] for line in fiscal["lines"]} == {"1"}
+    shop.till.handle(LinkChanged("unreachable", ""))
+    pending = shop.take_back("ret2", {"1": 1_000}, ref="T9-1-1-000000")
+    assert (pending["pending"], pending["fiscal"]) == (True, None)

@@ -56,9 +56,7 @@ function render() {
   at("shop").textContent = `${shown.shop} · ${shown.till}`;
   at("link").textContent = said(shown.link);
   at("link").className = `lamp ${shown.link.state}`;
-  at("devices").replaceChildren(...shown.devices.map((device) => make("li", {
-    className: device.state, title: said(device.hint),
-  }, `${say(device.name)}: ${say(`device_${device.state}`)}`)));
+  at("devices").replaceChildren(...shown.devices.map(lamp));
   at("troubles").hidden = shown.troubles.length === 0;
   at("troubles").textContent = `⚠ ${shown.troubles.length}`;
   at("troubles").setAttribute("aria-label", say("troubles"));
@@ -68,6 +66,14 @@ function render() {
   renderWho(sale);
   renderMuch(sale);
   renderActions(sale);
+}
+
+/** A device, and what to do about it for whoever touches its lamp. */
+function lamp(device) {
+  const text = `${say(device.name)}: ${say(`device_${device.state}`)}`;
+  if (!device.hint) return make("li", { className: device.state }, text);
+  const hint = () => tell(text, said(device.hint));
+  return make("li", { className: device.state }, make("button", { type: "button", onclick: hint }, text));
 }
 
 function renderWho(sale) {
@@ -125,7 +131,8 @@ function renderMuch(sale) {
   at("sums").replaceChildren(...rows);
   const last = shown.last;
   const print = { printed: "printed", failed: "print_failed", unknown: "print_unknown" }[last?.print];
-  at("last").textContent = last ? `${say("last_sale")}: ${money(last.pay)}. ${print ? say(print) : ""}` : "";
+  const end = last?.void ? say("voided") : print ? say(print) : "";
+  at("last").textContent = last ? `${say("last_sale")}: ${money(last.pay)}. ${end}` : "";
 }
 
 /** [word or text, key, what to do, may it be done, is it the first]. */
@@ -156,7 +163,8 @@ function more(sale) {
     [say("add_sum"), "F7", () => counter.addSum(), true, false],
     [say("parked"), "", () => counter.park(), has, false],
     [say("open_sales"), "", () => counter.recall(), counter.carts.some((cart) => cart.lines.length > 0), false],
-    [say("void"), "", dropSale, has, false],
+    has ? [say("void"), "", dropSale, true, false]
+      : [say("void_last"), "", voidLast, Boolean(shown.last) && !shown.last.void, false],
     ...common,
     [say("pay"), "F12", () => counter.pay(shown.can_print), has, true],
   ];
@@ -228,6 +236,13 @@ async function addGoods() {
 
 async function dropSale() {
   if (await sure(say("void_sure"))) await counter.drop();
+}
+
+async function voidLast() {
+  const { sale_id: id, pay } = shown.last;
+  if (await sure(say("void_last_sure", { sum: money(pay) }))) {
+    await ask("POST", `/v1/sales/${id}/void`, { reason: "cancelled at the page" });
+  }
 }
 
 async function showTroubles() {

@@ -141,6 +141,21 @@ def test_the_agent_is_killed_before_and_during_the_payment(screen: CashierPage, 
     expect(screen.page.locator("#lines li")).to_have_count(0)
 
 
+def test_the_last_receipt_is_cancelled(screen: CashierPage, till: TillBox) -> None:
+    screen.open(till)
+    till.scanner.scan(TEA)
+    screen.sees("pay", "239,00")
+    screen.press("Оплата")
+    screen.press("Банковская карта")
+    screen.asked("Оплачено: 239,00")
+    screen.press("Закрыть")
+    screen.press("Отменить последний чек")
+    screen.asked("Отменить чек на 239,00")
+    screen.press("Да")
+    screen.sees("last", "Отменён")
+    expect(screen.page.get_by_role("button", name="Отменить последний чек")).to_be_disabled()
+
+
 def test_a_lost_answer_to_the_payment_is_asked_for_again(screen: CashierPage, till: TillBox) -> None:
     """The till has written the sale, and the page has not heard of it: it asks the same, and sells once."""
     screen.open(till)
