@@ -16,6 +16,7 @@ from agent import replies
 from agent.cards import QUOTE_WAIT_MS, Cards
 from agent.clock import Clock
 from agent.counter import NO_SETTINGS, Counter
+from agent.guard import Guard
 from agent.health import Health
 from agent.inbox import Ask, LookUpCard, Problem, RegisterCard
 from agent.offline.engine import InForce
@@ -42,6 +43,7 @@ class CardDesk:
         ledger_db: LedgerDb,
         cards: Cards,
         counter: Counter,
+        guard: Guard,
         outside: Outside,
         health: Health,
         clock: Clock,
@@ -51,6 +53,7 @@ class CardDesk:
         self._ledger = ledger_db
         self._cards = cards
         self._counter = counter
+        self._guard = guard
         self._outside = outside
         self._health = health
         self._clock = clock
@@ -62,7 +65,7 @@ class CardDesk:
         in_force, body = self._counter.in_force, ask.body
         if in_force is None:
             raise Problem(503, "no_settings", NO_SETTINGS)
-        holder = self._counter.read_card(body.number, body.entry, body.operator, in_force)
+        holder = self._guard.read(body.number, body.entry, body.operator, in_force)
         if self._cards.ask_centre(holder):
             self._waiting.append(_Waiting(ask, holder, self._clock.monotonic_ms() + QUOTE_WAIT_MS))
         else:

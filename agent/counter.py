@@ -11,7 +11,7 @@ import hashlib
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from agent.clock import AGREE_S, Clock
 from agent.courtesy import may_lend
 from agent.drivers.contracts import OutputComplete, OutputEvent, OutputFailed, OutputUnknown, ScanData
 from agent.drivers.document import Document
+from agent.guard import Guard, remarked
 from agent.health import Health
 from agent.inbox import (
     Ask,
@@ -39,7 +40,7 @@ from agent.inbox import (
     TenderBody,
     VoidSale,
 )
-from agent.limits import Over, Sold, Watch
+from agent.limits import Over
 from agent.offline import heard
 from agent.offline.engine import InForce, without_settings
 from agent.offline.ledger_db import LedgerDb
@@ -64,7 +65,6 @@ log = logging.getLogger(__name__)
 
 CARD_WAITS_S = 60  # a card scanned before its sale (till.md §3)
 JOBS_REMEMBERED = 64
-SALES_A_DAY_MAX = 5_000  # of one till, which limits against abuse look back upon
 TOLD = (State.WAITING, State.QUOTED, State.CLOSED)  # states of an open sale that listeners hear of
 NO_CLOCK = "1970-01-01T00:00:00+00:00"
 
@@ -125,6 +125,7 @@ class Counter:
         till: str,
         ledger_db: LedgerDb,
         cards: Cards,
+        guard: Guard,
         in_force: InForce | None,
         outside: Outside,
         health: Health,
@@ -136,6 +137,7 @@ class Counter:
         self._till = till
         self._ledger = ledger_db
         self._cards = cards
+        self._guard = guard
         self._outside = outside
         self._health = health
         self._clock = clock
@@ -145,7 +147,6 @@ class Counter:
         self._scanned: tuple[Holder, int] | None = None  # a card that waits for its sale, since
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._in_time: set[str] = set()  # open sales for which the centre has said the time
-        self._watch = Watch(self._paid_since)
         self._last: Paid | None = None
 
     # ------------------------------------------------------------------- cart and quote
@@ -171,7 +172,7 @@ class Counter:
         tenders = before.tenders if body.tenders is msgspec.UNSET else _types(body.tenders)
         redeem = before.redeem if body.redeem is msgspec.UNSET else body.redeem
         cart = msgspec.structs.replace(before, holder=holder, tenders=tenders, redeem=redeem, remarks=remarks)
-        self._price(current, _remarked(current.sale, cart), [ask])
+        self._price(current, remarked(current.sale, cart), [ask])
         current.chosen = current.chosen or body.redeem is not msgspec.UNSET
 
     def _price(self, current: OpenSale, cart: Cart, asks: Sequence[PutSale | ChangeSale]) -> None:
@@ -249,7 +250,7 @@ class Counter:
         cart = priced.cart
         if cart is None:
             raise LedgerFault(N_("sale {id} has no cart", id=priced.id))
-        customer = self._customer(cart, priced.id)
+        customer = self._guard.see(cart, priced.id).customer
         if cart.redeem is not None and self._clock.is_off and priced.id not in self._in_time:
             cart = msgspec.structs.replace(cart, redeem=None)  # by this clock no lot can be judged (§5.16)
         lend = 0
@@ -291,67 +292,14 @@ class Counter:
             operator=body.operator,
             remarks=remarks,
         )
-        return _remarked(current.sale, cart)
-
-    # ------------------------------------------------------------------- limits against abuse
+        return remarked(current.sale, cart)
 
     def _read(
         self, number: str, entry: str, operator: str | None, current: OpenSale
     ) -> tuple[Holder, tuple[str, ...]]:
         """The card in what was read or keyed in, with the remark that it was keyed. Raises Problem."""
-        holder = self.read_card(number, entry, operator, current.in_force, current.sale.cart)
+        holder = self._guard.read(number, entry, operator, current.in_force, current.sale.cart)
         return holder, (ledger.FLAG_KEYED,) if entry == "keyed" else ()
-
-    def read_card(
-        self, number: str, entry: str, operator: str | None, in_force: InForce, before: Cart | None = None
-    ) -> Holder:
-        """A card, as it was read; keyed in, it counts, unless it is the card that `before` had already."""
-        if entry != "keyed":
-            return self._cards.identify(number, in_force)
-        tally = self._watch.today(in_force.local(self._clock.now_s()))
-        over = tally.typing(in_force.settings.limits, operator)
-        if over is not None and over.is_hard:
-            raise Problem(409, over.code, over.text)
-        try:
-            holder = self._cards.identify(number, in_force)
-        except Problem:
-            tally.keyed(operator)
-            raise
-        if before is None or before.holder is None or before.holder.card_key != holder.card_key:
-            tally.keyed(operator)
-        return holder
-
-    def _customer(self, cart: Cart, sale_id: str) -> pricing.Customer | None:
-        """Who buys; nobody, where a limit refuses the card."""
-        customer = self._cards.customer(cart.holder, sale_id) if cart.holder else None
-        if customer is None:
-            return None
-        over = self._over(customer.member.account, cart)
-        return None if over is not None and over.is_hard else customer
-
-    def _over(self, account: int, cart: Cart) -> Over | None:
-        """A limit that this sale would go beyond."""
-        if self.in_force is None:
-            return None
-        limits = self.in_force.settings.limits
-        tally = self._watch.today(self.in_force.local(self._clock.now_s()))
-        typing = tally.typing(limits, cart.operator) if ledger.FLAG_KEYED in cart.remarks else None
-        soft = typing if typing is not None and not typing.is_hard else None
-        return tally.card(limits, account, cart.operator) or soft
-
-    def _over_of(self, cart: Cart | None) -> Over | None:
-        customer = self._cards.customer(cart.holder, "") if cart is not None and cart.holder else None
-        return (
-            self._over(customer.member.account, cart) if customer is not None and cart is not None else None
-        )
-
-    def _paid_since(self, since_s: int) -> Iterator[Sold]:
-        """What was paid with a card since then, as the ledger has it."""
-        for one in self._ledger.sales(limit=SALES_A_DAY_MAX, since_s=since_s):
-            account = one.receipt.entry.account
-            paper = document.read_any(one.receipt.document)
-            if account is not None and isinstance(paper, document.SaleDocument):
-                yield Sold(self._ledger.owner(account), paper.operator)
 
     # ------------------------------------------------------------------ points elsewhere
 
@@ -363,7 +311,7 @@ class Counter:
             return False
         if hub is None and not self._health.online:
             return False
-        customer = self._customer(cart, current.sale.id)
+        customer = self._guard.see(cart, current.sale.id).customer
         if customer is None:
             return False
         if self._clock.is_off and current.sale.id not in self._in_time:
@@ -554,7 +502,7 @@ class Counter:
 
     def _change(self, current: OpenSale, **changes: Any) -> None:
         """Change the cart from the till's side; whoever waits for a quote gets the new one."""
-        cart = _remarked(current.sale, msgspec.structs.replace(current.sale.cart or Cart(), **changes))
+        cart = remarked(current.sale, msgspec.structs.replace(current.sale.cart or Cart(), **changes))
         asks, current.waiting = current.waiting, []
         try:
             with self._ledger.reading():
@@ -592,7 +540,7 @@ class Counter:
         offer = next(effect.offer for effect in effects if isinstance(effect, sale.AppendSale))
         columns = self._outside.printer_columns if body.slip == "print" else None
         now_s = self._clock.now_s()
-        over = self._over_of(offer.cart)
+        over = self._guard.see(offer.cart, "").over
         slips: list[SlipData] = []
 
         def answer(written: Written) -> bytes:
@@ -629,16 +577,10 @@ class Counter:
             self._print(written.entry.id, job, slips[0], columns)
         self._outside.wake_sync()
         self._last = Paid(job, written.ident, offer.pay)
-        self._count(offer, over)
-        self._tell(Sale(ask.sale_id, State.COMMITTED))
-
-    def _count(self, offer: Offer, over: Over | None) -> None:
-        """A paid sale counts for the limits, and one beyond a limit is told."""
-        if self.in_force is not None and offer.customer is not None:
-            tally = self._watch.today(self.in_force.local(self._clock.now_s()))
-            tally.sold(Sold(self._ledger.owner(offer.customer.account), offer.cart.operator))
+        self._guard.paid(offer)
         if over is not None:
             self._health.alert("limit", over.text, self._clock.now_s())
+        self._tell(Sale(ask.sale_id, State.COMMITTED))
 
     def _registration(self, offer: Offer) -> Registration | None:
         holder, seen = offer.cart.holder, offer.customer
@@ -880,7 +822,7 @@ class Counter:
     def redeemable(self, current: OpenSale) -> int:
         """How much of it (minor units) could be paid with the points that are here; nothing is promised."""
         cart = current.sale.cart
-        if cart is None or not cart.lines or self._customer(cart, current.sale.id) is None:
+        if cart is None or not cart.lines or self._guard.see(cart, current.sale.id).customer is None:
             return 0
         most = replace(current.sale, cart=msgspec.structs.replace(cart, redeem="max"))
         try:
@@ -892,12 +834,12 @@ class Counter:
     def _sale_reply(self, current: OpenSale) -> dict[str, Any]:
         cart = current.sale.cart
         holder = cart.holder if cart else None
-        customer = self._customer(cart, current.sale.id) if cart else None
+        customer, over = self._guard.see(cart, current.sale.id)
         return replies.sale_reply(
             current.sale,
             current.in_force,
             customer,
-            over=self._over_of(cart),
+            over=over,
             unknown=holder is not None and self._cards.is_unknown(holder),
             more_elsewhere=customer is not None and self._wants_more(current, customer),
             online=self._health.online,
@@ -962,24 +904,6 @@ class Counter:
 
 def _types(tenders: Sequence[TenderBody | str]) -> tuple[str, ...]:
     return tuple(one if isinstance(one, str) else one.type for one in tenders)
-
-
-def _remarked(before: Sale, cart: Cart) -> Cart:
-    """The cart with the remark, or without it, that its card came when the total had been said.
-
-    The total was said where all these goods had a price without a card, and the payment had begun (tenders
-    were named); a cash program that names none before the end is taken to have said it with every price.
-    Goods that follow the card, or a payment that begins after it, show that it was none.
-    """
-    kept = tuple(remark for remark in cart.remarks if remark != ledger.FLAG_CARD_LATE)
-    old = before.cart
-    if old is None or cart.holder is None or old.lines != cart.lines or (cart.tenders and not old.tenders):
-        is_late = False
-    elif old.holder is not None:
-        is_late = ledger.FLAG_CARD_LATE in old.remarks
-    else:
-        is_late = before.offer is not None
-    return msgspec.structs.replace(cart, remarks=(*kept, *((ledger.FLAG_CARD_LATE,) if is_late else ())))
 
 
 def _outcome(event: OutputEvent) -> str:

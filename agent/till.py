@@ -39,6 +39,7 @@ from agent.drivers.contracts import (
 )
 from agent.finding import Finding
 from agent.goods_returns import GoodsReturns
+from agent.guard import Guard
 from agent.health import Health
 from agent.inbox import (
     ApplyAsked,
@@ -129,10 +130,12 @@ class Till:
         )
         self._health = Health(version, self._clock)
         self._cards = Cards(identity.till, chain_key, members, ledger_db, outside, self._health, self._clock)
+        guard = Guard(ledger_db, self._cards, self._clock, lambda: self._counter.in_force)
         self._counter = Counter(
             till=identity.till,
             ledger_db=ledger_db,
             cards=self._cards,
+            guard=guard,
             in_force=in_force,
             outside=outside,
             health=self._health,
@@ -165,12 +168,12 @@ class Till:
             ledger_db=ledger_db,
             cards=self._cards,
             counter=self._counter,
+            guard=guard,
             outside=outside,
             health=self._health,
             clock=self._clock,
             refuse=self._refuse,
         )
-
         self._finding = Finding(
             ledger_db=ledger_db,
             cards=self._cards,
