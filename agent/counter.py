@@ -508,6 +508,8 @@ class Counter:
             with self._ledger.reading():
                 self._price(current, cart, asks)
         except (Refused, LedgerFault) as error:
+            if not asks and isinstance(error, LedgerFault):
+                raise  # nobody waits for an answer: the till's trouble is told by its loop
             for ask in asks:
                 self._refuse(ask, error)
 
