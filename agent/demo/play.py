@@ -189,6 +189,9 @@ class Shift:
         self._title(N_("Look for yourself"))
         self._say(N_("the office's pages: {url}", url=self._office.url))
         self._say(N_("name admin, password {password}", password=PASSWORD))
+        self._say(
+            N_("the cashier's page (opens once, within a minute): {url}", **self._till.command("screen"))
+        )
         self._say(N_("pictures of the slips: {path}", path=self._pictures))
 
     # -- telling
