@@ -95,18 +95,18 @@ def _refusal(name: str, most: int) -> Text:
     match name:
         case "card_per_shift":
             return N_(
-                "this cashier has used this card {most} times today, which is the limit: sell without it;"
+                "uses of this card by this cashier today: {most}, which is the limit: sell without it;"
                 " the office can change the limit",
                 most=most,
             )
         case "receipts_per_day":
             return N_(
-                "this card was used {most} times at this till today, which is the limit: sell without it;"
+                "uses of this card at this till today: {most}, which is the limit: sell without it;"
                 " the office can change the limit",
                 most=most,
             )
     return N_(
-        "{most} card numbers were keyed in by this cashier today, which is the limit: read the card with the"
+        "card numbers keyed in by this cashier today: {most}, which is the limit: read the card with the"
         " scanner, or sell without it",
         most=most,
     )
@@ -115,12 +115,10 @@ def _refusal(name: str, most: int) -> Text:
 def _warning(name: str, count: int) -> Text:
     match name:
         case "card_per_shift":
-            return N_(
-                "this cashier uses this card for the {count}th time today; the office is told", count=count
-            )
+            return N_("use {count} of this card by this cashier today; the office is told", count=count)
         case "receipts_per_day":
-            return N_("this card is used for the {count}th time today; the office is told", count=count)
-    return N_("this cashier keys in card number {count} of today; the office is told", count=count)
+            return N_("use {count} of this card at this till today; the office is told", count=count)
+    return N_("card number {count} keyed in by this cashier today; the office is told", count=count)
 
 
 class Watch:

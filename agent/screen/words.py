@@ -74,6 +74,8 @@ WORDS: dict[str, Text] = {
     "return_none": N_("No receipt of this till was found. Take the last line of the slip"),
     "return_which": N_("Which receipt?"),
     "return_what": N_("What comes back?"),
+    "return_line": N_("Number of the line on the receipt"),
+    "return_unseen": N_("The receipt is of another shop and cannot be shown without a link"),
     "return_do": N_("Take back"),
     "return_done": N_("Pay back {sum}. Points back: {points}"),
     "return_pending": N_("Written down. Pay back by the receipt; the office will return the points"),

@@ -57,7 +57,7 @@ def test_a_cashier_who_swipes_one_card_all_day_is_told_about_and_then_refused(tm
     fourth = sell(shop, "r3")
     [said] = fourth["messages"]
     assert said["code"] == "limit_card_per_shift"
-    assert "3 раз" in said["ru"]
+    assert "раз: 3" in said["ru"]
     assert (fourth["customer"]["found"], fourth["state"]) == (False, "quoted")  # the sale goes on
     assert entry_of(shop, "r3").account is None
     assert "LIMIT" in entry_of(shop, "r3").flags

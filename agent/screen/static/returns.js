@@ -22,7 +22,14 @@ async function find(text) {
 export async function takeBack(canPrint) {
   const text = await askFor(say("return_title"), { hint: say("return_how") });
   if (text === null) return;
-  const { sales } = await find(text);
+  let sales;
+  try {
+    ({ sales } = await find(text));
+  } catch (problem) {
+    // The receipt is another shop's and cannot be had now: the goods are here all the same.
+    if (problem instanceof Refused && problem.error.code === "receipt_not_had") return unseen(text, canPrint);
+    throw problem;
+  }
   if (sales.length === 0) return tell(say("return_none"));
   let sale = sales[0];
   if (sales.length > 1) {
@@ -34,7 +41,19 @@ export async function takeBack(canPrint) {
   }
   const lines = await askQuantities(say("return_what"), sale.lines.filter((line) => line.left > 0), quantity);
   if (lines === null) return;
-  const body = { return_id: newId("r"), lines, ref: sale.ref, slip: canPrint ? "print" : "lines" };
+  await finish({ return_id: newId("r"), lines, ref: sale.ref, slip: canPrint ? "print" : "lines" });
+}
+
+/** By the slip's last line alone: which line of the receipt, and how much; the office settles the points. */
+async function unseen(ref, canPrint) {
+  const line = await askFor(say("return_line"), { hint: say("return_unseen") });
+  if (line === null) return;
+  const quantity = await askFor(say("quantity"), { digits: 3, value: "1" });
+  if (!quantity) return;
+  await finish({ return_id: newId("r"), lines: { [line]: quantity }, ref, slip: canPrint ? "print" : "lines" });
+}
+
+async function finish(body) {
   try {
     const done = await repeated(body);
     await (done.pending ? tell(say("return_pending"))
