@@ -582,6 +582,8 @@ class Counter:
         self._guard.paid(offer)
         if over is not None:
             self._health.alert("limit", over.text, self._clock.now_s())
+        else:
+            self._health.clear("limit")
         self._tell(Sale(ask.sale_id, State.COMMITTED))
 
     def _registration(self, offer: Offer) -> Registration | None:

@@ -64,6 +64,7 @@ def test_a_cashier_who_swipes_one_card_all_day_is_told_about_and_then_refused(tm
 
     # Another cashier may still take this card: the limit is one of a cashier's shift.
     assert codes(sell(shop, "r4", operator="Петрова")) == set()
+    assert "limit" not in {trouble["code"] for trouble in shop.status()["troubles"]}  # it was told of before
     shop.close()
 
 
