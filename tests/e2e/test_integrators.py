@@ -1,9 +1,9 @@
 """What docs/integrators.md tells is what a real till does: its commands are run, its answers compared.
 
-Every block of `sh` runs in one shell, in the page's order, and every block of `python` as a program; a block of
-`json` right after one of `sh` is held against what its last command printed: the same keys down to the
-last, and the same values where they are the same every day (a value "…" or a key "…" leaves out the rest). What
-is refused must be shown as refused.
+Every block of `sh` runs in one shell, in the page's order, and every block of `python` as a program. A block
+of `json` right after one of `sh` is held against what its last command printed: the same keys down to the
+last, and the same values where they are the same every day (a value "…" or a key "…" leaves out the rest).
+What is refused must be shown as refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -166,24 +166,31 @@ def test_the_module_for_1c_is_whole_and_asks_what_there_is() -> None:
 # ------------------------------------------------------------------------------- our client
 
 
+def until(events: Iterator[tuple[str, Any]], name: str, fits: Callable[[Any], bool]) -> Any:
+    """The next event of this name that fits."""
+    return next(data for event, data in events if event == name and fits(data))
+
+
 def test_a_whole_sale_with_the_client(office: Office, till: TillBox) -> None:
     pos = PosClient(till.state)
     events = pos.events()
     assert next(events) == ("hello", {})
     seen = PosClient(till.state)
     quote = seen.quote("r1", LINES, card=CARD, redeem="max", operator="Иванова")
-    told = dict(next(events) for _ in range(1))
-    assert told["sale"]["sale_id"] == "r1"
+    assert next(events)[1]["sale_id"] == "r1"
     assert [one["sale_id"] for one in seen.held()] == ["r1"]
     changed = seen.change("r1", redeem=5_000)
+    told = until(events, "sale", lambda data: data["quote_id"] not in (None, quote["quote_id"]))
+    assert told == {"sale_id": "r1", "state": "quoted", "quote_id": changed["quote_id"]}
     with pytest.raises(PosRefused) as refused:
-        seen.commit("r1", quote, [{"type": "cash", "amount": quote["quote"]["pay"]}])
+        seen.commit("r1", quote, cash(quote))
     assert (refused.value.status, refused.value.code) == (409, "quote_changed")
-    done = seen.commit("r1", changed, [{"type": "cash", "amount": changed["quote"]["pay"]}])
+    done = seen.commit("r1", changed, cash(changed))
     [sale] = seen.find_sales(ref=done["ident"])
     assert sale["lines"][0]["left"] == 3000
     back = seen.take_back("v1", {"1": 1000}, ref=done["ident"], slip="lines")
     assert back["money"] == changed["fiscal"]["lines"][0]["price"]
+    assert until(events, "print", bool) == {"sale_id": "r1", "outcome": "printed"}
     assert seen.print_again("r1", "p1")["copy"] is True
     assert seen.look_up_card(CARD)["card"] == "…0015"
     assert seen.register_card(CARD)["registered"] is True
@@ -194,20 +201,132 @@ def test_a_whole_sale_with_the_client(office: Office, till: TillBox) -> None:
     seen.sync()
     assert seen.status()["link"]["state"] == "online"
     seen.close()
+    pos.close()
+
+
+class Lossy(BaseHTTPRequestHandler):
+    """A loopback that drops the first answer to whatever finishes something: done, and nobody hears of it."""
+
+    port: int
+    lost: set[str]
+
+    def do_PUT(self) -> None:
+        self._pass_on()
+
+    def do_POST(self) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        agent = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        agent.request(self.command, self.path, body, {"Authorization": self.headers["Authorization"]})
+        answer = agent.getresponse()
+        said = answer.read()
+        agent.close()
+        if self.command == "POST" and self.path not in self.lost:
+            self.lost.add(self.path)
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def lossy(till: TillBox) -> Iterator[tuple[PosClient, set[str]]]:
+    """A client behind it, and the calls whose answers were lost."""
+    lost: set[str] = set()
+    port = int((till.state / "api.port").read_text("ascii"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("LossyHere", (Lossy,), {"port": port, "lost": lost}))
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    token = (till.state / "api.token").read_text("ascii").strip()
+    pos = PosClient(url=f"http://127.0.0.1:{server.server_port}", token=token, pause_s=0)
+    try:
+        yield pos, lost
+    finally:
+        pos.close()
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def test_what_was_done_is_done_once_though_its_answer_was_lost(till: TillBox) -> None:
+    with lossy(till) as (pos, lost):
+        for sale_id in ("r1", "r2"):
+            quote = pos.quote(sale_id, LINES, card=CARD, redeem="max")
+            done = pos.commit(sale_id, quote, cash(quote))
+            assert done["pay"] == quote["quote"]["pay"]
+        assert pos.void("r1", "ошибка")["entry"] == "T1-1-3"
+        assert pos.take_back("v1", {"1": 1000}, sale_id="r2")["entry"] == "T1-1-4"
+        assert pos.print_again("r2", "p1")["copy"] is True
+        assert lost == {
+            "/v1/sales/r1/commit",
+            "/v1/sales/r2/commit",
+            "/v1/sales/r1/void",
+            "/v1/returns",
+            "/v1/sales/r2/print",
+        }
+    written = [entry["kind"] for entry in till.command("ledger", "tail", "-n", "50")]
+    assert sorted(written) == ["RETURN_GOODS", "SALE", "SALE", "VOID"]
+
+
+def cash(quote: dict[str, Any]) -> list[dict[str, Any]]:
+    """All of it."""
+    return [{"type": "cash", "amount": quote["quote"]["pay"]}]
 
 
 def test_an_agent_that_is_off_is_away_and_not_an_error_of_the_program(till: TillBox, tmp_path: Path) -> None:
     with pytest.raises(PosAway):
         PosClient(tmp_path / "no such till").status()
-    pos = PosClient(till.state, tries=2)
+    pos = PosClient(till.state, tries=2, pause_s=0)
     quote = pos.quote("r1", LINES)
+    before = pos.url
     till.kill()
     with pytest.raises(PosAway):
         pos.quote("r2", LINES)
     with pytest.raises(PosAway):
-        pos.commit("r1", quote, [{"type": "cash", "amount": quote["quote"]["pay"]}])
+        pos.commit("r1", quote, cash(quote))
     till.start()
     assert pos.status()["till"] == "T1"
+    assert pos.url != before, "the box's file says port 0"
+    pos.close()
+
+
+def test_a_quote_that_was_lost_with_the_power_is_said_again_and_paid(till: TillBox) -> None:
+    """It had promised no points, so nobody remembers it; what held points is remembered."""
+    pos = PosClient(till.state, tries=1)
+    earning, spending = pos.quote("r1", LINES, card=CARD), pos.quote("r2", LINES, card=CARD, redeem="max")
+    assert spending["quote"]["redeemed"] > 0
+    pos.sync()  # whose card it is has been written down by now
+    till.kill()
+    till.start()
+    with pytest.raises(PosRefused, match="sale_none"):
+        pos.commit("r1", earning, cash(earning))
+    assert [held["sale_id"] for held in pos.held()] == ["r2"]
+    assert pos.commit("r2", spending, cash(spending))["redeemed"] == spending["quote"]["redeemed"]
+    again = pos.quote("r1", LINES, card=CARD, redeem=None)
+    assert again["quote"]["pay"] == earning["quote"]["pay"]
+    assert pos.commit("r1", again, cash(again))["earned"] == earning["quote"]["earned_total"]
+    pos.close()
+
+
+def test_a_card_that_comes_after_the_receipt_is_out_does_not_change_what_was_paid(till: TillBox) -> None:
+    """Also with points: the cart said again as it was comes to the old price."""
+    pos = PosClient(till.state)
+    quote = pos.quote("r1", LINES, card=CARD, redeem="max", tenders=["cash"])
+    pos.change("r1", card="2000000000022", redeem=None)
+    with pytest.raises(PosRefused, match="quote_changed"):
+        pos.commit("r1", quote, cash(quote))
+    redeemed = quote["quote"]["redeemed"]
+    again = pos.quote("r1", LINES, card=CARD, redeem=redeemed, tenders=["cash"])
+    assert (again["quote"]["pay"], again["quote"]["redeemed"]) == (quote["quote"]["pay"], redeemed)
+    done = pos.commit("r1", again, cash(quote))
+    assert (done["pay"], done["redeemed"]) == (quote["quote"]["pay"], redeemed)
     pos.close()
 
 
