@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from agent import calls, feed
+from agent import calls, feed, inbox, shapes
 from agent.demo.stage import Office, TillBox
 from agent.pos_client import PosAway, PosClient, PosRefused
 from loyalty.sale import State
@@ -143,24 +143,65 @@ def refusals() -> set[str]:
     return {*named, *composed, *noted, *limits, *(f"{limit}_soon" for limit in limits)}
 
 
-def test_the_module_for_1c_is_whole_and_asks_what_there_is() -> None:
+UNENDED_1C = {"", "Функция", "Если", "ИначеЕсли", "Иначе", "Для", "Попытка", "Исключение", "КонецФункции"}
+
+
+def module_1c() -> str:
+    """What stands on the page for 1C, without comments."""
     [module] = re.findall(r"^```bsl\n(.*?)^```$", PAGE_1C, re.MULTILINE | re.DOTALL)
-    code = re.sub(r"//.*|\"[^\"\n]*\"", "", module)
-    for begin, end in (
-        (r"^\s*Функция\b", "КонецФункции"),
-        (r"^\s*Процедура\b", "КонецПроцедуры"),
-        (r"^\s*Попытка\b", "КонецПопытки"),
-        (r"\bЦикл\s*$", "КонецЦикла"),
-        (r"^\s*Если\b", "КонецЕсли"),
-    ):
-        assert len(re.findall(begin, code, re.MULTILINE)) == code.count(end), end
-    paths = re.findall(r'"(/v1/[^"]*)"', module)
-    known = {call.path for call in calls.CALLS}
-    assert paths
-    for path in paths:
-        assert any(whole.startswith(path) for whole in known), path
-    assert '"/commit"' in module
-    assert '"/void"' in module
+    return re.sub(r"//.*", "", module)
+
+
+def test_the_module_for_1c_closes_what_it_opens() -> None:
+    """No platform of 1C runs here, so at least its words and brackets pair, and no letter stands out."""
+    pairs = {
+        "КонецФункции": "Функция",
+        "КонецПроцедуры": "Процедура",
+        "КонецЕсли": "Если",
+        "КонецПопытки": "Попытка",
+        "КонецЦикла": "Цикл",
+    }
+    code = re.sub(r'"[^"\n]*"', '""', module_1c())
+    opened: list[str] = []
+    for word in re.findall(r"\w+", code):
+        if word in pairs.values():
+            opened.append(word)
+        elif word in pairs:
+            assert opened.pop() == pairs[word]
+        elif word in ("Иначе", "ИначеЕсли"):
+            assert opened[-1] == "Если"
+        elif word == "Исключение":
+            assert opened[-1] == "Попытка"
+    assert opened == []
+    assert len(re.findall(r"\bТогда\b", code)) == len(re.findall(r"\b(?:Если|ИначеЕсли)\b", code))
+    for line in code.splitlines():
+        assert line.count("(") == line.count(")"), line
+        first = re.match(r"\s*(\w*)", line)
+        assert first is not None
+        assert first[1] in UNENDED_1C or line.rstrip().endswith(";"), line
+    assert "ё" not in code.lower(), "1C's own rule for the text of modules"
+
+
+def test_the_module_for_1c_asks_what_there_is() -> None:
+    module = module_1c()
+    asked = re.findall(
+        r'"(GET|PUT|PATCH|POST)", "(/v1/[^"?]*)[^"]*"(?: \+ (НомерЧека))?(?: \+ "(/\w+)")?', module
+    )
+    asked += [
+        ("POST", *found)
+        for found in re.findall(
+            r'СпроситьДоОтвета\("(/v1/[^"]*)"(?: \+ (НомерЧека))?(?: \+ "(/\w+)")?', module
+        )
+    ]
+    named = {(method, path + ("{sale_id}" if sale else "") + rest) for method, path, sale, rest in asked}
+    assert len(asked) == module.count('"/v1/') == 6
+    assert named <= {(call.method, call.path) for call in calls.CALLS}
+    bodies = [call.body for call in calls.CALLS if call.body is not None]
+    sent = {name for body in (*bodies, inbox.LineBody, inbox.TenderBody) for name in body.__struct_fields__}
+    assert set(re.findall(r'Вставить\("([a-z_]+)"', module)) - {"cash"} <= sent
+    shown = {name for shape in vars(shapes).values() for name in getattr(shape, "__struct_fields__", ())}
+    assert set(re.findall(r'Получить\("([a-z_]+)"', module)) <= shown
+    assert set(re.findall(r'Отказ = "([a-z_]+)"', module)) <= refusals()
 
 
 # ------------------------------------------------------------------------------- our client
