@@ -41,9 +41,10 @@ export class Counter {
   }
 
   async sendNow() {
+    const paying = this.carts.find((each) => each.paying);
+    if (paying) await this.finish(paying);
     const cart = this.cart;
-    if (!cart || cart.lines.length === 0) return;
-    if (cart.paying) return this.finish(cart);
+    if (!cart || cart.lines.length === 0 || cart.paying) return;
     const body = { lines: cart.lines.map(({ name, ...line }) => line) };
     if (cart.redeem !== undefined) body.redeem = cart.redeem;
     if (cart.tender) body.tenders = [cart.tender];
@@ -137,6 +138,7 @@ export class Counter {
     const cart = this.cart;
     if (!cart || cart.lines.length === 0) return;
     await this.send();
+    if (this.cart !== cart || cart.paying) return;
     const tender = await choose(say("pay"), [["cash", say("pay_cash")], ["card", say("pay_card")]]);
     if (tender === null) return;
     cart.tender = tender;
