@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +77,10 @@ class _Link:
 class Health:
     """Collects what the till's thread hears; read and written by that thread only."""
 
-    def __init__(self, version: str, clock: Clock) -> None:
+    def __init__(
+        self, version: str, clock: Clock, tell: Callable[[str, dict[str, Any]], None] = lambda *_: None
+    ) -> None:
+        self._tell = tell
         self._version = version
         self._clock = clock
         self._link: _Link | None = None
@@ -116,7 +120,9 @@ class Health:
             self._channels[channel] = (word, detail)
 
     def alert(self, code: str, text: Text, now_s: int) -> None:
-        """Something a person should know."""
+        """Something a person should know; whoever listens hears of it when it is new."""
+        if self._alerts.get(code, (None, 0))[0] != text:
+            self._tell("trouble", {"code": code})
         self._alerts[code] = (text, now_s)
         while len(self._alerts) > ALERTS_MAX:
             self._alerts.popitem(last=False)

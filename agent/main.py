@@ -362,7 +362,8 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     hub = _hub(config, state, identity, inbox, till)
 
     server = _api(config, state, inbox, outside)
-    state.save_port(server.port)  # the last thing that can fail; from here on threads use the files
+    state.save_port(server.port)
+    state.give_to_cash_programs()  # the last thing that can fail; from here on threads use the files
     loop = threading.Thread(target=_loop, args=(till,), name="till", daemon=True)
     loop.start()
     server.start()

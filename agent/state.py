@@ -111,6 +111,12 @@ class StateDir:
                 return
         _write(self.port_file, str(port).encode(), 0o640)
 
+    def give_to_cash_programs(self) -> None:
+        """The directory, the token and the port are the group's, at every start: systemd takes them back."""
+        for path in (self.path, self.token_file, self.port_file):
+            with suppress(LookupError, OSError):
+                shutil.chown(path, group=POS_GROUP)
+
     def take(self, made: StateDir) -> None:
         """Move in what was made aside: the keys and, last of all, the ledger."""
         for file in (made.till_key_file, made.chain_key_file, made.ledger):

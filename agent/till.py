@@ -128,7 +128,7 @@ class Till:
         self._clock = Clock(
             wall_s, monotonic_ms, at_least_s=ledger_db.latest_at_s(), known_s=ledger_db.known_s()
         )
-        self._health = Health(version, self._clock)
+        self._health = Health(version, self._clock, outside.tell)
         self._cards = Cards(identity.till, chain_key, members, ledger_db, outside, self._health, self._clock)
         guard = Guard(ledger_db, self._cards, self._clock, lambda: self._counter.in_force)
         self._counter = Counter(
@@ -286,7 +286,6 @@ class Till:
             case ReadFailed(device, reason):
                 log.info("device %s: a scan could not be read", device)
                 self._health.alert("read_failed", reason, self._clock.now_s())
-                self._outside.tell("trouble", {"code": "read_failed"})
             case DeviceState():
                 self._health.device(event)
                 self._outside.tell("device", {"name": event.device, "state": event.state})

@@ -101,6 +101,7 @@ def test_two_cards_the_second_waits_for_the_next_customer(shop: Shop) -> None:
     assert page["sale"]["customer"]["card"] == "…0015"
     assert page["waiting_card"]["card"] == "…0022"
     assert any("…0015" in trouble["ru"] for trouble in page["troubles"])
+    assert told(shop, "trouble") == [{"code": "card"}]
 
 
 def test_parked_sales_are_listed_and_recalled(shop: Shop) -> None:
