@@ -187,7 +187,8 @@ class ApiServer(HttpServer):
 
 def _unix_socket(path: Path) -> socket.socket:
     """A socket in the file system, for its owner and group kopilka-pos. Raises OSError."""
-    path.unlink(missing_ok=True)  # of the agent before; ledger.lock says that there is no other one
+    if path.is_socket():
+        path.unlink()  # of the agent before; ledger.lock says that there is no other one
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(str(path))

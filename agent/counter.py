@@ -812,7 +812,7 @@ class Counter:
     def last_paid(self) -> Paid | None:
         """The sale that was paid last, in this life of the program or before."""
         if self._last is None:
-            for one in self._ledger.sales(limit=1):
+            for one in self._ledger.sales(1):
                 entry, paper = one.receipt.entry, document.read_any(one.receipt.document)
                 if isinstance(paper, document.SaleDocument):
                     ident = f"{entry.id}-{ledger.fingerprint(one.receipt.head)}"

@@ -44,7 +44,7 @@ class Feed:
 
     def publish(self, event: str, data: dict[str, Any]) -> None:
         """Tell everybody who listens now."""
-        if self._loop is not None:
+        if self._loop is not None and self._listeners:
             with suppress(RuntimeError):  # the loop has ended: nobody listens any more
                 self._loop.call_soon_threadsafe(self._deliver, encode(event, data))
 

@@ -7,7 +7,7 @@ the newest first. Nothing is written here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,11 @@ from agent import replies
 from agent.cards import Cards
 from agent.clock import Clock
 from agent.counter import NO_SETTINGS, Counter
-from agent.inbox import Ask, FindBody, FindSales, HubReceiptFound, Problem, ReceiptFound, ReturnBody
+from agent.inbox import Ask, FindBody, FindSales, HubReceiptFound, Problem, ReceiptFound
 from agent.offline.engine import InForce
 from agent.offline.ledger_db import LedgerDb
 from agent.offline.records import LedgerFault
-from agent.receipts import Receipts, Search
+from agent.receipts import Receipts, Search, left_of
 from loyalty import document, ledger
 from loyalty.document import DocumentError, ReturnDocument, SaleDocument
 from loyalty.ledger import Entry, LedgerError
@@ -63,8 +63,7 @@ class Finding:
         """Answer, or begin to wait for hub and centre. Raises Problem."""
         body = ask.body
         if body.ref is not None or body.sale_id is not None:
-            named = ReturnBody("find", (), sale_id=None if body.ref else body.sale_id, ref=body.ref)
-            looking = _Looking(ask, self._receipts.search(named))
+            looking = _Looking(ask, self._receipts.search(None if body.ref else body.sale_id, body.ref))
             self._looking.append(looking)
             self._go_on(looking)
         else:
@@ -109,8 +108,7 @@ class Finding:
             sold = None
         if sold is None:
             raise Problem(404, "receipt_not_had", NOWHERE)
-        papers = [(entry, body) for entry, body in sold.corrections]
-        shown = _shown(search.body.sale_id, sold.ident, sold.paper, papers, self._in_force())
+        shown = _shown(search.sale_id, sold.ident, sold.paper, sold.corrections, self._in_force())
         return {"sales": [shown] if shown is not None else []}
 
     def _here(self, body: FindBody) -> list[dict[str, Any]]:
@@ -121,7 +119,7 @@ class Finding:
             text = N_("say what is known: the card, goods that were bought, the sale's id or its last line")
             raise Problem(422, "bad_search", text)
         found: list[dict[str, Any]] = []
-        for one in self._ledger.sales(limit=LOOKED_AT_MAX, account=account):
+        for one in self._ledger.sales(LOOKED_AT_MAX, account):
             entry, paper = one.receipt.entry, document.read_any(one.receipt.document)
             if not isinstance(paper, SaleDocument):
                 continue
@@ -160,17 +158,14 @@ def _shown(
     sale_id: str | None,
     ident: str,
     paper: SaleDocument,
-    corrections: Iterable[tuple[Entry, bytes | None]],
+    corrections: Sequence[tuple[Entry, bytes | None]],
     in_force: InForce,
 ) -> dict[str, Any] | None:
     """A sale with what is left of it; None where nothing is, or it was voided."""
-    left = {line.id: line.quantity for line in paper.receipt.lines}
-    for correction, body in corrections:
-        if correction.kind == "VOID":
-            return None
-        back = document.read_any(body)
-        for line in back.lines if isinstance(back, ReturnDocument) else ():
-            left[line.id] = max(0, left.get(line.id, 0) - line.quantity)
+    if any(correction.kind == "VOID" for correction, _ in corrections):
+        return None
+    back = [document.read_any(body) for _, body in corrections]
+    left = left_of(paper, [one for one in back if isinstance(one, ReturnDocument)])
     if not any(left.values()):
         return None
     return {

@@ -48,7 +48,7 @@ from agent.offline.engine import InForce, PastRules, wall_clock, without_setting
 from agent.offline.ledger_db import LedgerDb
 from agent.offline.records import LedgerFault, Place, Written, return_key
 from agent.outside import Outside
-from agent.receipts import Receipts, Search, Sold
+from agent.receipts import Receipts, Search, Sold, left_of
 from agent.replies import LINES_COLUMNS
 from agent.slip import ReturnData, Translate, layout_return
 from agent.texts import both
@@ -150,7 +150,7 @@ class GoodsReturns:
         lines = _lines(body)
         if (body.sale_id is None) == (body.ref is None):
             raise Problem(422, "bad_return", N_("say which sale: either sale_id or ref"))
-        current = _InHand([ask], lines, self._receipts.search(body))
+        current = _InHand([ask], lines, self._receipts.search(body.sale_id, body.ref))
         self._in_hand[body.return_id] = current
         self._go_on(current)
 
@@ -228,11 +228,7 @@ class GoodsReturns:
         if any(entry.kind == "VOID" for entry, _ in sale.corrections):
             raise Problem(409, "already_void", N_("this sale was voided already"))
         self._check_card(current.body, sale)
-        left = {line.id: line.quantity for line in sale.paper.receipt.lines}
-        for paper in _papers(sale):
-            for line in paper.lines:
-                if line.id in left:
-                    left[line.id] = max(0, left[line.id] - line.quantity)
+        left = left_of(sale.paper, _papers(sale))
         faults: list[Fault] = []
         for path, line_id, quantity in _placed(current.body):
             if line_id not in left:

@@ -20,8 +20,10 @@ from agent.offline.ledger_db import LedgerDb
 from agent.pricing import Customer
 from loyalty import document, ledger
 from loyalty.sale import Cart, Holder, Offer, Sale
+from loyalty.settings import Limits
 
 SALES_A_DAY_MAX = 5_000  # of one till, which limits look back upon
+UNLIMITED = Limits()
 
 
 class Seen(NamedTuple):
@@ -50,9 +52,9 @@ class Guard:
 
         Raises Problem for what is no card of ours, and where this operator has keyed in too many.
         """
-        if entry != "keyed":
+        tally = self._tally(in_force) if entry == "keyed" else None
+        if tally is None:
             return self._cards.identify(number, in_force)
-        tally = self._tally(in_force)
         over = tally.typing(in_force.settings.limits, operator)
         try:
             holder = self._cards.identify(number, in_force)
@@ -75,29 +77,35 @@ class Guard:
         return Seen(None if over is not None and over.is_hard else customer, over)
 
     def paid(self, offer: Offer) -> None:
-        """A sale with a customer was paid: it counts."""
-        in_force = self._in_force()
-        if in_force is not None and offer.customer is not None:
+        """A sale with a customer was paid, and lies in the ledger: it counts."""
+        if offer.customer is not None:
             account = self._ledger.owner(offer.customer.account)
-            self._tally(in_force).sold(Sold(account, offer.cart.operator))
+            self._watch.sold(Sold(account, offer.cart.operator))
 
     def _over(self, account: int, cart: Cart) -> Over | None:
         in_force = self._in_force()
-        if in_force is None:
+        tally = self._tally(in_force) if in_force is not None else None
+        if in_force is None or tally is None:
             return None
-        limits, tally = in_force.settings.limits, self._tally(in_force)
+        limits = in_force.settings.limits
         over = tally.card(limits, account, cart.operator)
         if over is None and ledger.FLAG_KEYED in cart.remarks:
             typing = tally.typing(limits, cart.operator)
             over = typing if typing is not None and not typing.is_hard else None
         return over
 
-    def _tally(self, in_force: InForce) -> Tally:
+    def _tally(self, in_force: InForce) -> Tally | None:
+        """What was counted today; None where nothing is limited, and so nothing counted."""
+        if in_force.settings.limits == UNLIMITED:
+            self._watch.forget()
+            return None
         return self._watch.today(in_force.local(self._clock.now_s()))
 
     def _paid_since(self, since_s: int) -> Iterator[Sold]:
         """What was paid with a card since then, as the ledger has it."""
-        for one in self._ledger.sales(limit=SALES_A_DAY_MAX, since_s=since_s):
+        for one in self._ledger.sales(SALES_A_DAY_MAX):
+            if one.receipt.entry.at_s < since_s:
+                return
             account = one.receipt.entry.account
             paper = document.read_any(one.receipt.document)
             if account is not None and isinstance(paper, document.SaleDocument):

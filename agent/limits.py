@@ -135,3 +135,12 @@ class Watch:
             midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
             self._tally = Tally(day, self._paid_since(int(midnight.timestamp())))
         return self._tally
+
+    def sold(self, sale: Sold) -> None:
+        """A sale was paid. (A tally that is made later finds it in the ledger.)"""
+        if self._tally is not None:
+            self._tally.sold(sale)
+
+    def forget(self) -> None:
+        """Nothing is limited any more."""
+        self._tally = None

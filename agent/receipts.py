@@ -12,18 +12,18 @@ A `Search` is a value that waits for their words; the till's loop never does.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from agent.cards import QUOTE_WAIT_MS
 from agent.clock import Clock
 from agent.health import Health
-from agent.inbox import HubReceiptFound, Problem, ReceiptFound, ReturnBody
+from agent.inbox import HubReceiptFound, Problem, ReceiptFound
 from agent.offline.ledger_db import LedgerDb
 from agent.outside import Outside
 from agent.sync.asking import HUB_MS, HubPlace
 from loyalty import document, ledger
-from loyalty.document import SaleDocument
+from loyalty.document import ReturnDocument, SaleDocument
 from loyalty.ledger import Entry, Ident
 from loyalty.texts import N_
 from loyalty.wire import NO_SUCH_RECEIPT, WIRE_VERSION, HubReceiptReply, HubReceiptRequest
@@ -74,9 +74,10 @@ class _HubAsked:
 
 @dataclass(slots=True)
 class Search:
-    """A sale that is looked for until `due_ms` (monotonic)."""
+    """A sale that is looked for until `due_ms` (monotonic): of this till by its id, or any by its slip."""
 
-    body: ReturnBody
+    sale_id: str | None
+    ref: str | None
     due_ms: int
     hub: _HubAsked | None = None
     asked_ref: str | None = None  # at the centre
@@ -129,9 +130,9 @@ class Receipts:
         self._clock = clock
         self._hub = hub
 
-    def search(self, body: ReturnBody) -> Search:
+    def search(self, sale_id: str | None, ref: str | None) -> Search:
         """Begin to look for the sale of a return."""
-        return Search(body, self._clock.monotonic_ms() + QUOTE_WAIT_MS)
+        return Search(sale_id, ref, self._clock.monotonic_ms() + QUOTE_WAIT_MS)
 
     def awaits(self, search: Search) -> bool:
         """Hub, centre: is there somebody whom we ask now, or have asked and still wait for?
@@ -140,8 +141,8 @@ class Receipts:
         """
         if search.heard is not None:
             return False
-        own = self._own(search.body)
-        ref = own.ident if own is not None else _last_line(search.body)
+        own = self._own(search)
+        ref = own.ident if own is not None else _last_line(search)
         if ref is None:
             return False  # only a person can find it
         if not search.is_late:
@@ -165,7 +166,7 @@ class Receipts:
         Raises Problem where it is not ours, and the centre says that there is none; LedgerError and
         DocumentError where it cannot be read.
         """
-        found = self._told(search, self._own(search.body))
+        found = self._told(search, self._own(search))
         if found is None:
             return None
         ours = self._ledger.corrections(found.entry.id)
@@ -205,18 +206,18 @@ class Receipts:
             owner=self._ledger.owner(entry.account) if entry.account is not None else None,
         )
 
-    def _own(self, body: ReturnBody) -> _Found | None:
+    def _own(self, search: Search) -> _Found | None:
         """The sale in our own ledger. Raises Problem for one that would be here, if it had ever been."""
-        if body.sale_id is not None:
-            entry = self._ledger.sale_entry(body.sale_id)
+        if search.sale_id is not None:
+            entry = self._ledger.sale_entry(search.sale_id)
             if entry is None:
                 text = N_(
-                    "this till has no sale {id}; send as ref the last line of its slip", id=body.sale_id
+                    "this till has no sale {id}; send as ref the last line of its slip", id=search.sale_id
                 )
                 raise Problem(404, "unknown_sale", text)
             named = Ident(entry.till, entry.epoch, entry.seq, None)
         else:
-            read = ledger.read_ident(body.ref or "")
+            read = ledger.read_ident(search.ref or "")
             if read is None or read.till != self._till:
                 return None
             named = read
@@ -256,9 +257,19 @@ class Receipts:
         self._outside.ask_hub_for_receipt(place, request)
 
 
-def _last_line(body: ReturnBody) -> str | None:
+def left_of(paper: SaleDocument, back: Iterable[ReturnDocument]) -> dict[str, int]:
+    """Line id -> thousandths of a sale that have not come back."""
+    left = {line.id: line.quantity for line in paper.receipt.lines}
+    for returned in back:
+        for line in returned.lines:
+            if line.id in left:
+                left[line.id] = max(0, left[line.id] - line.quantity)
+    return left
+
+
+def _last_line(search: Search) -> str | None:
     """The last line of another till's slip; None: it is none. Raises Problem where its digits are missing."""
-    named = ledger.read_ident(body.ref or "")
+    named = ledger.read_ident(search.ref or "")
     if named is None:
         return None
     if named.digits is None:

@@ -40,10 +40,8 @@ class StateDir:
         self.chain_key_file = path / "chain.key"
 
     def make(self) -> None:
-        """Create the directory, for its owner (and the cash program's group, which finds the token there)."""
+        """Create the directory, for its owner."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with suppress(LookupError, PermissionError):
-            shutil.chown(self.path, group=POS_GROUP)
 
     def make_key(self) -> None:
         """Make this till's key, once: a repeated enrolment shows the same one."""
@@ -90,14 +88,12 @@ class StateDir:
         _write(self.chain_key_file, key, 0o600)
 
     def token(self) -> str:
-        """The token of the loopback API; made on first use, readable by group kopilka-pos.
+        """The token of the loopback API; made on first use.
 
         Raises FileError for one that could be guessed, or is no text.
         """
         if not self.token_file.exists() or not self.token_file.read_bytes().strip():
             _write(self.token_file, secrets.token_urlsafe(32).encode(), 0o640)
-            with suppress(LookupError, PermissionError):
-                shutil.chown(self.token_file, group=POS_GROUP)
         token = self.token_file.read_bytes().strip()
         if len(token) < TOKEN_MIN_CHARS or not token.isascii():
             text = N_("{path} holds no token; delete it, and a new one is made", path=self.token_file)

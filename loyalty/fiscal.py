@@ -115,8 +115,6 @@ class _Way:
     pieces: int | None
     sum_minor: int
     least_minor: int
-    may_move: bool
-    price_minor: int | None = None  # of a weighed line that was fitted
 
     @classmethod
     def of(cls, line: PricedLine, *, with_points: bool) -> _Way:
@@ -126,13 +124,26 @@ class _Way:
             pieces=None if line.weighed else pieces_of(line.quantity),
             sum_minor=sum_minor,
             least_minor=min(least_amount_of(line.min_price_minor, line.quantity), sum_minor),
-            may_move=0 < sum_minor < line.list_minor,
         )
 
     @property
     def kopecks(self) -> int:
         """The least sum that is no zero line: a kopeck a piece."""
         return 1 if self.pieces is None else self.pieces
+
+    @property
+    def was_lowered(self) -> bool:
+        return self.line.pay_minor < self.line.list_minor
+
+    @property
+    def can_give(self) -> int:
+        """Kopecks above the minimum price and above a kopeck a piece."""
+        return max(self.sum_minor - max(self.least_minor, self.kopecks), 0) if self.was_lowered else 0
+
+    @property
+    def can_take(self) -> int:
+        """Kopecks below the price without discounts; pieces only, for there any sum is exact."""
+        return self.line.list_minor - self.sum_minor if self.pieces and self.sum_minor else 0
 
     def parts(self) -> Iterable[FiscalLine]:
         line, sum_minor = self.line, self.sum_minor
@@ -141,9 +152,9 @@ class _Way:
         elif self.pieces is not None:
             yield from _split(line, self.pieces, sum_minor)
         else:
-            price = self.price_minor
-            if price is None:
-                price = unit_price_of(sum_minor, line.quantity)
+            # A line that was fitted gets back the very price it was fitted to: above one kilogram a product
+            # has one price, and up to one kilogram every sum is a product and nothing is fitted.
+            price = unit_price_of(sum_minor, line.quantity)
             differs = amount_of(price, line.quantity) != sum_minor
             yield FiscalLine(line.id, price, line.quantity, sum_minor, differs)
 
@@ -158,43 +169,36 @@ def _split(line: PricedLine, pieces: int, sum_minor: int) -> Iterable[FiscalLine
 def _fill_zero_lines(ways: Sequence[_Way]) -> None:
     """A kopeck a piece for lines of 0, from those that have most; where it is not there, the line stays 0."""
     for way in ways:
-        if way.sum_minor != 0 or way.line.quantity == 0 or way.line.list_minor < way.kopecks:
+        needed = way.kopecks
+        if way.sum_minor != 0 or way.line.quantity == 0 or way.line.list_minor < needed:
             continue
-        givers = [
-            (other, other.sum_minor - max(other.least_minor, other.kopecks))
-            for other in sorted(ways, key=lambda other: -other.sum_minor)
-            if other.may_move
-        ]
-        if sum(room for _, room in givers if room > 0) < way.kopecks:
+        givers = sorted((other for other in ways if other.can_give), key=lambda other: -other.sum_minor)
+        if sum(giver.can_give for giver in givers) < needed:
             continue
-        left = way.kopecks
-        for other, room in givers:
-            given = min(left, max(room, 0))
-            other.sum_minor -= given
-            left -= given
-        way.sum_minor = way.kopecks
+        way.sum_minor = needed
+        for giver in givers:
+            given = min(needed, giver.can_give)
+            giver.sum_minor -= given
+            needed -= given
 
 
 def _fit_weighed(ways: Sequence[_Way]) -> None:
     """Weighed lines to products of price and quantity, where lines of pieces can take what is left over."""
     for way in ways:
         quantity = way.line.quantity
-        if way.pieces is not None or quantity == 0 or not way.may_move:
+        if way.pieces is not None or quantity == 0 or not way.was_lowered:
             continue
         price = unit_price_of(way.sum_minor, quantity)
-        while price > 0 and amount_of(price, quantity) > way.sum_minor:
-            price -= 1
         product = amount_of(price, quantity)
+        if product > way.sum_minor:
+            product = amount_of(price - 1, quantity)  # the price was the nearest: one kopeck less is below
         left = way.sum_minor - product
-        takers = sorted(
-            (other for other in ways if other.may_move and other.pieces),
-            key=lambda other: other.sum_minor - other.line.list_minor,
-        )
-        room = sum(other.line.list_minor - other.sum_minor for other in takers)
-        if product < max(way.least_minor, 1) or left > room:
+        takers = sorted((other for other in ways if other.can_take), key=lambda other: -other.can_take)
+        # No weighed line becomes a zero line for the sake of a kopeck.
+        if product < max(way.least_minor, 1) or left > sum(taker.can_take for taker in takers):
             continue
-        way.sum_minor, way.price_minor = product, price
-        for other in takers:
-            taken = min(left, other.line.list_minor - other.sum_minor)
-            other.sum_minor += taken
+        way.sum_minor = product
+        for taker in takers:
+            taken = min(left, taker.can_take)
+            taker.sum_minor += taken
             left -= taken

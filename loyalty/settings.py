@@ -62,14 +62,14 @@ class Fiscal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `bonuses`: points lower the lines, or are a counter-provision. `weighed`: a line of weighed goods goes by
     its sum, or by price times quantity, the rest on lines of pieces. `zero_lines`: a line of 0 stays, or gets
-    one kopeck a piece from other lines. `full_payment`: of a receipt that points pay whole, a
-    counter-provision, or lines of 0.
+    one kopeck a piece from other lines. `full_payment`: of a receipt that points pay whole, lines of 0, or
+    full prices and a counter-provision.
     """
 
     bonuses: Literal["discount", "counter_provision"] = "discount"
     weighed: Literal["sum", "shift"] = "sum"
     zero_lines: Literal["keep", "shift"] = "keep"
-    full_payment: Literal["counter_provision", "zero_lines"] = "counter_provision"
+    full_payment: Literal["zero_lines", "counter_provision"] = "zero_lines"
 
 
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ from loyalty.wire import Member, down_genesis
 
 OFFER_VERSION = b"\x01"
 BATCH_BYTES = 4 * 1024 * 1024  # of entries and receipts: a quarter of what a message may be
+_SALES = (
+    "SELECT d.sale_id, e.body, e.h, d.body FROM entry e JOIN document d USING (epoch, seq)"
+    " WHERE e.kind = 'SALE' {whose} ORDER BY e.epoch DESC, e.seq DESC LIMIT ?"
+)
 _decode_offer = msgspec.msgpack.Decoder(Offer).decode
 
 
@@ -262,15 +266,17 @@ class Reader:
         ).fetchone()
         return parse_entry(row[0]) if row else None
 
-    def sales(self, *, limit: int, account: int | None = None, since_s: int = 0) -> list[Sale]:
-        """Committed sales of this till, newest first; `account`: of one customer."""
-        rows = self._db.execute(
-            "SELECT d.sale_id, e.body, e.h, d.body FROM entry e JOIN document d USING (epoch, seq)"
-            " WHERE e.kind = 'SALE' AND e.at_s >= ? AND (? IS NULL OR e.account = ?)"
-            " ORDER BY e.epoch DESC, e.seq DESC LIMIT ?",
-            (since_s, account, account, limit),
-        ).fetchall()
-        return [Sale(row[0], Receipt(parse_entry(row[1]), row[2], row[3])) for row in rows]
+    def sales(self, limit: int, account: int | None = None) -> Iterator[Sale]:
+        """Committed sales of this till, newest first and at most `limit`; `account`: of one customer.
+
+        They are read one by one as they are asked for: who needs only today's stops at yesterday's.
+        """
+        if account is None:
+            rows = self._db.execute(_SALES.format(whose=""), (limit,))
+        else:
+            rows = self._db.execute(_SALES.format(whose="AND e.account = ?"), (account, limit))
+        for sale_id, body, h, paper in rows:
+            yield Sale(sale_id, Receipt(parse_entry(body), h, paper))
 
     def receipt(self, epoch: int, seq: int) -> Receipt | None:
         """An entry of ours with its document; None where it is not here (any more), or has none."""

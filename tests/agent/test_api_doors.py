@@ -253,6 +253,15 @@ def test_the_same_api_answers_on_a_socket_in_the_file_system(till: Till, tmp_pat
         server.stop()
 
 
+def test_a_file_that_is_no_socket_is_left_alone(till: Till, tmp_path: Path) -> None:
+    """`socket = "ledger.db"` would be a mistake, and must not cost the ledger."""
+    precious = tmp_path / "ledger.db"
+    precious.write_bytes(b"precious")
+    with pytest.raises(OSError, match="in use"):
+        ApiServer(Api(till.inbox, TOKEN), "127.0.0.1", 0, precious)
+    assert precious.read_bytes() == b"precious"
+
+
 # ------------------------------------------------------------------------------- too much
 
 

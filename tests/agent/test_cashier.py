@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from agent.drivers.contracts import DeviceState, OutputComplete, OutputFailed
 from agent.inbox import LinkChanged, Problem
+from agent.screen.pages import STATIC
+from agent.screen.words import WORDS
 from loyalty.texts import N_
 from tests.agent.shop import CARD, Shop, milk, scan
 
@@ -29,6 +32,13 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def told(shop: Shop, event: str) -> list[dict[str, Any]]:
     return [data for name, data in shop.outside.told if name == event]
+
+
+def test_the_page_says_no_more_and_no_less_than_it_has_words_for() -> None:
+    scripts = "".join(file.read_text(encoding="utf-8") for file in STATIC.glob("*.js"))
+    by_name = {key for key in WORDS if key.startswith("device_")} | {"printer", "scanner"}  # say(device.name)
+    assert {key for key in WORDS if f'"{key}"' not in scripts} == by_name
+    assert set(re.findall(r'\bsay\("([a-z_]+)"', scripts)) <= set(WORDS)
 
 
 def test_nothing_is_open(shop: Shop) -> None:

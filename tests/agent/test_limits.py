@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.inbox import CardBody, ChangeBody, ChangeSale, LookUpCard, Problem
+from agent.inbox import CardBody, ChangeBody, ChangeSale, LookUpCard, NewInForce, Problem
 from loyalty.ledger import Entry
-from tests.agent.shop import CARD, Shop, milk, scan
+from tests.agent.shop import CARD, SETTINGS, Shop, in_force, milk, scan
 
 OTHER_CARD = "2000000000022"
 DAY_S = 24 * 3600
@@ -79,6 +79,23 @@ def test_a_restart_a_void_and_a_new_day(tmp_path: Path) -> None:
     shop.know()
     assert codes(shop.put("r3", card=CARD, operator="Иванова")) == set()
     shop.close()
+
+
+def test_a_limit_that_comes_at_noon_counts_the_morning_too(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path)
+    sell(shop, "r1")
+    shop.till.handle(
+        NewInForce("settings.S1", 2, "", in_force(settings=with_limits(card_per_shift={"hard": 2})))
+    )
+    sell(shop, "r2")
+    assert codes(shop.put("r3", card=CARD, operator="Иванова")) == {"limit_card_per_shift"}
+    shop.till.handle(NewInForce("settings.S1", 3, "", in_force(settings=with_limits())))
+    assert codes(shop.put("r4", card=CARD, operator="Иванова")) == set()
+    shop.close()
+
+
+def with_limits(**limits: Any) -> dict[str, Any]:
+    return SETTINGS | {"limits": limits}
 
 
 def test_receipts_a_day_are_counted_whoever_sells(tmp_path: Path) -> None:
