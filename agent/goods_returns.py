@@ -398,7 +398,14 @@ class GoodsReturns:
         }
 
     def _fiscal(self, sale: Sold, now: Returned, body: ReturnBody) -> dict[str, Any]:
-        """What is given back as fiscal lines: the money and the points of a line, as they were paid."""
+        """What is given back as fiscal lines: the money and the points of a line, as they were paid.
+
+        A line that points paid whole was a line of 0, unless they had paid the whole receipt.
+        """
+        in_force = self._in_force(sale)
+        modes = in_force.settings.fiscal
+        if sale.paper.result.pay > 0:
+            modes = msgspec.structs.replace(modes, full_payment="zero_lines")
         sold, given = {line.id: line for line in sale.paper.receipt.lines}, _lines(body)
         return pricing.fiscal_lines(
             [
@@ -406,7 +413,8 @@ class GoodsReturns:
                 for line, (money, points) in now.lines.items()
                 if line in given
             ],
-            self._in_force(sale),
+            in_force,
+            modes,
         )
 
     def _slip(

@@ -25,7 +25,7 @@ from loyalty.ledger import POINTS_MAX, Earned, LotTerms, Spent, once_key, once_r
 from loyalty.once import counters_on, key_day
 from loyalty.protocol.books import is_live
 from loyalty.sale import Cart, Offer, Paid
-from loyalty.settings import earn_waits_days
+from loyalty.settings import Fiscal, earn_waits_days
 from loyalty.texts import N_
 from loyalty.wire import FLAG_DEBT, Member
 
@@ -155,10 +155,11 @@ def fiscal_receipt(offer: Offer, in_force: InForce) -> dict[str, Any]:
             for line in offer.receipt.lines
         ],
         in_force,
+        in_force.settings.fiscal,
     )
 
 
-def fiscal_lines(parts: Sequence[FiscalPart], in_force: InForce) -> dict[str, Any]:
+def fiscal_lines(parts: Sequence[FiscalPart], in_force: InForce, modes: Fiscal) -> dict[str, Any]:
     """Lines, or parts of them that come back, as a fiscal receipt."""
     skus = in_force.catalog.engine.skus
     lines = [
@@ -174,7 +175,7 @@ def fiscal_lines(parts: Sequence[FiscalPart], in_force: InForce) -> dict[str, An
         )
         for part in parts
     ]
-    return fiscal(lines, in_force.settings.fiscal).to_builtins()
+    return fiscal(lines, modes).to_builtins()
 
 
 def sale_document(offer: Offer, paid: Paid) -> SaleDocument:

@@ -645,3 +645,25 @@ def test_what_is_paid_back_comes_as_fiscal_lines(shop: Shop) -> None:
     shop.till.handle(LinkChanged("unreachable", ""))
     pending = shop.take_back("ret2", {"1": 1_000}, ref="T9-1-1-000000")
     assert (pending["pending"], pending["fiscal"]) == (True, None)
+
+
+def test_a_line_that_points_paid_comes_back_as_it_was_printed(tmp_path: Path) -> None:
+    """The milk was paid with points, the bag with money: no full payment, so the milk was a line of 0."""
+    redeem = {"id": "pay", "stage": "redeem", "items": {"sku": ["milk-1"]},
+              "effect": {"type": "redeem", "max_bp": 10_000, "of": "eligible"}}  # fmt: skip
+    shop = Shop(
+        tmp_path,
+        rulebook=RULEBOOK | {"rules": [redeem]},
+        settings={"fiscal": {"full_payment": "counter_provision"}},
+    )
+    shop.know()
+    shop.grant(100_000)
+    bag = {"id": "2", "sku": "bag", "price": 1_000, "quantity": 1000}
+    for sale_id, lines in (("mixed", [milk(1000), bag]), ("all", [milk(1000)])):
+        quoted = shop.put(sale_id, lines=lines, card=CARD, redeem="max")
+        shop.commit(sale_id, quoted, **({} if quoted["quote"]["pay"] else {"tenders": []}))
+        back = shop.take_back(f"back-{sale_id}", {"1": 1000}, sale_id=sale_id)
+        sold = [line for line in quoted["fiscal"]["lines"] if line["id"] == "1"]
+        assert back["fiscal"]["lines"] == sold
+        assert bool(back["fiscal"]["tenders_due"]) is (sale_id == "all")
+    shop.close()
