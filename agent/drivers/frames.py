@@ -22,10 +22,16 @@ _STX = 0x02
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One scan's text; hidden from repr, for it may be a card number."""
+    """One scan's text; hidden from repr, for it may be a card number.
+
+    `symbology` where the device says it beside the text (HID POS); `whole`: all of a swipe, no line of it is
+    to come (a HID card reader sends its tracks in one report).
+    """
 
     text: str = field(repr=False)
     at_ms: int
+    symbology: str | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Scan:
     text: str = field(repr=False)
     source: Source
     at_ms: int
+    symbology: str | None = None
 
 
 class SwipeAssembler:
@@ -55,7 +56,9 @@ class SwipeAssembler:
             self._lines.append(Frame(both[1], frame.at_ms))
             return [*self._flush(), Scan(both[2], "barcode", frame.at_ms)]
         if not _TRACK_LINE.match(frame.text):
-            return [*self._flush(), Scan(frame.text, "barcode", frame.at_ms)]
+            return [*self._flush(), Scan(frame.text, "barcode", frame.at_ms, frame.symbology)]
+        if frame.whole:
+            return [*self._flush(), Scan(frame.text, "track2", frame.at_ms)]
         self._lines.append(frame)
         return self._flush() if self._tracks() >= MAX_TRACKS else []
 

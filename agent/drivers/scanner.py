@@ -188,7 +188,7 @@ class ScannerThread:
 
     def _scanned(self, scans: list[Scan]) -> None:
         for scan in scans:
-            self._post(ScanData(self._name, scan.text, scan.source, scan.at_ms))
+            self._post(ScanData(self._name, scan.text, scan.source, scan.at_ms, scan.symbology))
 
     def _say(self, state: DeviceState) -> None:
         """Post and log a state once, however often it is found again."""
