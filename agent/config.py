@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.drivers.escpos_doc import CODE_PAGES
+from agent.drivers.link import UrlError, parse_url
 from loyalty.texts import N_, Text
 
 DEFAULT_PATH = Path("/etc/kopilka/agent.toml")
@@ -29,6 +30,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+SCANNER_MODES = ("own", "forward", "listen")
 PORT_MAX = 65_535
 PORT_DIGITS = 5
 
@@ -64,10 +66,21 @@ class ScreenConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScannerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A scanner or card reader by URL (till.md §2)."""
+    """A scanner or card reader by URL (agent/drivers/link.py), or `auto`: what is plugged in.
+
+    `mode`: own, forward or listen (agent/drivers/scanner.py); unless it is named, forward beside a cash
+    program and own in a shop without one. `silence_ms` ends the scan of a device that sends no suffix; a scan
+    that comes again within `repeat_ms` is one; `takes_typing`: a number that is typed by hand on this device
+    counts as scanned. `forward_to`: where the cash program finds what a serial scanner hands on.
+    """
 
     url: str
     name: str = "scanner"
+    mode: str | None = None
+    silence_ms: Annotated[int, Meta(ge=10, le=2_000)] | None = None
+    repeat_ms: Annotated[int, Meta(ge=0, le=5_000)] = 300
+    takes_typing: bool = False
+    forward_to: str | None = None
 
 
 class PrinterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +165,8 @@ def parse(raw: dict[str, object], where: str) -> Config:
                 "{path}: {key} is {got}; write one of {known}", path=where, key=key, got=got, known=known
             )
             raise ConfigError(text)
+    for number, scanner in enumerate(config.scanners):
+        _check_scanner(scanner, where, f"scanners[{number}]")
     if not _is_loopback(config.api.host):
         text = N_(
             "{path}: api.host is {got}; the API is for this box only, write 127.0.0.1",
@@ -167,6 +182,22 @@ def parse(raw: dict[str, object], where: str) -> Config:
         )
         raise ConfigError(text)
     return config
+
+
+def _check_scanner(scanner: ScannerConfig, where: str, key: str) -> None:
+    try:
+        parse_url(scanner.url)
+    except UrlError as error:
+        raise ConfigError(N_("{path}: {key}: {why}", path=where, key=f"{key}.url", why=error.text)) from error
+    if scanner.mode is not None and scanner.mode not in SCANNER_MODES:
+        text = N_(
+            "{path}: {key} is {got}; write one of {known}",
+            path=where,
+            key=f"{key}.mode",
+            got=scanner.mode,
+            known=", ".join(SCANNER_MODES),
+        )
+        raise ConfigError(text)
 
 
 def _is_ipv4(host: str) -> bool:

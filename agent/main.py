@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from agent.config import Config
-from agent.drivers.contracts import POSPrinter, Scanner
+from agent.config import Config, ScannerConfig
+from agent.drivers.contracts import POSPrinter
 from agent.drivers.document import Document
 from agent.inbox import (
     ApplyAsked,
@@ -57,6 +57,7 @@ from agent.offline.ledger_reader import Reader
 from agent.offline.records import NOT_ENROLLED, Identity, LedgerFault
 from agent.offline.snapshot_db import Members, SnapshotDb, Stored, Versions, is_damage
 from agent.screen.view import Screen
+from agent.sorter import Sorter
 from agent.state import StateDir
 from agent.stopping import Stopping
 from agent.till import Till
@@ -80,6 +81,7 @@ from loyalty.wire import (
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from agent.drivers.scanners import Scanners
     from agent.feed import Feed
     from agent.serving import HttpServer
     from agent.sync.asking import HubPlace
@@ -330,9 +332,9 @@ def run(config: Config) -> int:
 def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) -> None:
     inbox = Inbox()
     stopping = Stopping()
-    scanners = _scanners(config, inbox)
-    for scanner in scanners:
-        scanner.start()
+    sorter = Sorter()
+    scanners = _scanners(config, state, inbox, sorter)
+    scanners.start()
 
     shelf = SnapshotDb(state.snapshot)
     versions = Reader.open(state.ledger)  # the sync thread's
@@ -356,6 +358,7 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
         version=version("kopilka"),
         screen=Screen(config.screen.mode, config.language),
     )
+    sorter.till = till
     _printer(config, state, inbox, outside)
     applied = Reader.open(state.ledger)  # the bell's
     _links(state, identity, inbox, outside, programme, versions, applied, interval_s)
@@ -387,8 +390,7 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     server.stop()
     if hub is not None:
         hub.stop()
-    for scanner in scanners:
-        scanner.stop()
+    scanners.stop()
     outside.sync.stop(STOP_TIMEOUT_S)
     outside.lookups.stop(STOP_TIMEOUT_S)
     outside.hub.stop(STOP_TIMEOUT_S)
@@ -412,10 +414,23 @@ def _loop(till: Till) -> None:
         os._exit(70)
 
 
-def _scanners(config: Config, inbox: Inbox) -> list[Scanner]:
-    from agent.drivers.scanner import open_scanner
+def _scanners(config: Config, state: StateDir, inbox: Inbox, sorter: Sorter) -> Scanners:
+    from agent.drivers.scanner import Mode, Options
+    from agent.drivers.scanners import Scanners, Setting
 
-    return [open_scanner(item.name, item.url, inbox.post) for item in config.scanners]
+    def options(item: ScannerConfig) -> Options:
+        mode = item.mode or ("own" if config.screen.mode == "stand_alone" else "forward")
+        way_on = Path(item.forward_to) if item.forward_to else state.runtime / "scanners" / item.name
+        return Options(
+            mode=cast(Mode, mode),
+            silence_ms=item.silence_ms,
+            repeat_ms=item.repeat_ms,
+            takes_typing=item.takes_typing,
+            forward_to=way_on if item.forward_to or item.url.startswith("serial:") else None,
+        )
+
+    settings = [Setting(item.name, item.url, options(item)) for item in config.scanners]
+    return Scanners(settings, inbox.post, sorter.keeps)
 
 
 def _printer(config: Config, state: StateDir, inbox: Inbox, outside: OutsideWorld) -> None:

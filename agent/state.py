@@ -39,6 +39,11 @@ class StateDir:
         self.till_key_file = path / "till.key"
         self.chain_key_file = path / "chain.key"
 
+    @property
+    def runtime(self) -> Path:
+        """For what lives as long as the agent, and others must reach: systemd's RuntimeDirectory, if any."""
+        return Path(os.environ.get("RUNTIME_DIRECTORY") or self.path / "run")
+
     def make(self) -> None:
         """Create the directory, for its owner."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)

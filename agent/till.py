@@ -91,6 +91,7 @@ from agent.replies import DISK_FULL
 from agent.screen.view import Screen
 from agent.sync.machine import Apply, ApplyRestore, StoreLog
 from agent.texts import both, translator
+from loyalty.card import NumberTemplate
 from loyalty.faults import Refused
 from loyalty.sale import Refusal
 from loyalty.settings import Settings
@@ -198,6 +199,12 @@ class Till:
         """The settings in force; read by any thread."""
         in_force = self._counter.in_force
         return in_force.settings if in_force is not None else None
+
+    @property
+    def templates(self) -> tuple[NumberTemplate, ...]:
+        """What our cards look like; read by any thread."""
+        in_force = self._counter.in_force
+        return in_force.templates if in_force is not None else ()
 
     def alert(self, code: str, text: Text) -> None:
         """Something a person should know, found before the loop runs."""

@@ -24,7 +24,7 @@ from agent.drivers.document import Document
 from loyalty.texts import Text
 
 Source = Literal["barcode", "track2"]
-Condition = Literal["online", "lost", "busy", "denied"]
+Condition = Literal["online", "degraded", "lost", "busy", "denied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,10 @@ class ReadFailed:
 
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """A device came or went. `hint` says what to do; None when nothing is to be done."""
+    """A device came or went. `hint` says what to do; None when nothing is to be done.
+
+    "degraded": it works, and not as it should; "busy": another program has it; "denied": no right to use it.
+    """
 
     device: str
     state: Condition

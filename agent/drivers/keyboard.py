@@ -9,11 +9,14 @@ Rules:
  * Shift of either hand; Caps Lock turns the case of letters only. Keypad digits
    are digits whatever Num Lock says. Autorepeat (value 2) never types.
  * A frame ends at Enter, keypad Enter, Tab, Down (a typed LF), Ctrl+J or Ctrl+M.
- * Ctrl+] and Alt+029 on the keypad are GS (FNC1); Alt with other digits is that
+ * Ctrl+], F8 and Alt+029 on the keypad are GS (FNC1); Alt with other digits is that
    ASCII character.
  * SYN_DROPPED: the kernel's buffer holds 64 events, ten characters, and what did
    not fit is gone. The survivors often look like a short, well-ended, wrong
    code. Everything up to and including the next end is discarded, and said so.
+ * A scanner types a character in two to sixty milliseconds, a person in more. A
+   frame whose characters came HAND_MS apart on average was typed by hand, and says
+   so; the kernel's own times are taken, for a late reader gets all of it at once.
 
 Known ugliness: if the lost events held the end itself, the next scan is
 discarded too. Two scans lost are better than one wrong.
@@ -24,14 +27,15 @@ from __future__ import annotations
 from agent.drivers.frames import MAX_FRAME_BYTES, Dropped, Frame, Framed
 
 EV_SYN, EV_KEY = 0, 1
-SYN_DROPPED = 3
-DOWN, UP = 1, 0
+SYN_REPORT, SYN_DROPPED = 0, 3
+UP, DOWN, REPEAT = 0, 1, 2
 
 _SHIFTS, _CTRLS, _ALTS = (42, 54), (29, 97), (56, 100)
 _CAPS = 58
 _ENDS = frozenset((28, 96, 15, 108))  # Enter, keypad Enter, Tab, Down
 _CTRL_ENDS = frozenset((36, 50))  # J, M
-_RIGHT_BRACE = 27
+_RIGHT_BRACE, _F8 = 27, 66
+HAND_MS = 70
 GS = "\x1d"
 
 _ROWS = (  # first key code, plain, with Shift
@@ -59,7 +63,38 @@ class KeyboardDecoder:
         self._text: list[str] = []
         self._alt_digits = ""
         self._discarding = False
-        self._last_ms = 0
+        self._ignoring = False
+        self._first_ms = self._typed_ms = self._last_ms = 0
+
+    @property
+    def is_in_scan(self) -> bool:
+        """Is what has come the beginning of a scan, or of one that is being thrown away?"""
+        return bool(self._text or self._alt_digits or self._discarding)
+
+    @property
+    def is_ignoring(self) -> bool:
+        """Between `ignore` and the next end."""
+        return self._ignoring
+
+    @property
+    def is_discarding(self) -> bool:
+        """Is a scan being thrown away?"""
+        return self._discarding
+
+    @property
+    def last_ms(self) -> int:
+        """When the last key came."""
+        return self._last_ms
+
+    def ignore(self) -> None:
+        """What has come is a person typing: no frame comes of it, nor of what follows up to the next end."""
+        self._text.clear()
+        self._alt_digits = ""
+        self._ignoring = True
+
+    def heed(self) -> None:
+        """The next character begins a scan again."""
+        self._ignoring = False
 
     def discard(self) -> None:
         """Begin in the middle of a scan: throw away what comes up to and including its end."""
@@ -79,7 +114,7 @@ class KeyboardDecoder:
         if value == DOWN:
             return self._down(code, at_ms)
         if value == UP:
-            self._up(code)
+            self._up(code, at_ms)
         return []
 
     @property
@@ -106,17 +141,17 @@ class KeyboardDecoder:
         if alt:
             self._alt_digits += _KEYPAD.get(code, "")
         elif ctrl:
-            self._type(GS if code == _RIGHT_BRACE else "")
+            self._type(GS if code == _RIGHT_BRACE else "", at_ms)
         else:
-            self._type(self._character(code))
+            self._type(GS if code == _F8 else self._character(code), at_ms)
         return []
 
-    def _up(self, code: int) -> None:
+    def _up(self, code: int, at_ms: int) -> None:
         self._held.discard(code)
         if code in _ALTS and self._alt_digits:
             number = int(self._alt_digits[-4:])
             self._alt_digits = ""
-            self._type(chr(number) if number < 128 else "")
+            self._type(chr(number) if number < 128 else "", at_ms)
 
     def _character(self, code: int) -> str:
         if code in _KEYPAD:
@@ -128,21 +163,44 @@ class KeyboardDecoder:
             shifted = not shifted
         return (_SHIFTED if shifted else _PLAIN).get(code, "")
 
-    def _type(self, character: str) -> None:
-        if self._discarding:
+    def _type(self, character: str, at_ms: int) -> None:
+        if self._discarding or self._ignoring:
             return
         if len(self._text) >= MAX_FRAME_BYTES:
             self.discard()
         elif character:
+            if not self._text:
+                self._first_ms = at_ms
+            self._typed_ms = at_ms
             self._text.append(character)
 
     def _holds(self, keys: tuple[int, ...]) -> bool:
         return not self._held.isdisjoint(keys)
 
     def _end(self, at_ms: int) -> list[Framed]:
+        self._ignoring = False
         if self._discarding:
             self._discarding = False
             return [Dropped(at_ms)]
         text = "".join(self._text)
         self._text.clear()
-        return [Frame(text, at_ms)] if text else []
+        by_hand = self._typed_ms - self._first_ms > HAND_MS * max(1, len(text) - 1)
+        return [Frame(text, at_ms, by_hand=by_hand)] if text else []
+
+
+def keys_of(text: str) -> list[int] | None:
+    """The key codes that type `text` on a US keyboard, each with SHIFTED added where Shift is held.
+
+    None where a character of it is on no key.
+    """
+    codes = [_KEYS.get(character) for character in text]
+    return None if None in codes else [code for code in codes if code is not None]
+
+
+SHIFTED = 1 << 16
+LEFT_SHIFT, ENTER = 42, 28
+_KEYS = {
+    **{character: code | SHIFTED for code, character in _SHIFTED.items()},
+    **{character: code for code, character in _PLAIN.items()},
+    GS: _F8,
+}

@@ -1,10 +1,16 @@
 """Bytes by URL: where a device is, and a connection to it.
 
     evdev:by-path/pci-...-event-kbd        a keyboard scanner, by a name in /dev/input
-    evdev:/dev/input/event3
-    serial:/dev/serial/by-id/usb-...?baud=9600
+    evdev:05e0:1200                        the same by its ids, where the shop has one of the kind
+    hidraw:05e0:1300                       a HID POS scanner or HID card reader, by its ids,
+    hidraw:usb-0000:00:14.0-3/input0       or by its port as the kernel calls it
+    serial:/dev/serial/by-id/usb-...?baud=9600&flow=rts&parity=none
+    usb:04b8:0e15?port=1-3.2               a printer by libusb: ids, a serial number behind them, its port
+    lp:04b8:0e15                           a printer by the kernel's usblp; also lp:/dev/usb/lp0
     tcp:192.0.2.10:9100
     file:/var/spool/slips.bin              output only; appended to
+    loop:                                  what is written can be read again: for trials
+    auto                                   what is plugged in (plugged.py)
 
 A `Link` is one connection, opened for one use and closed after it. Losing the
 device is an OSError from any call; not getting it is a `LinkError` that says
@@ -16,9 +22,12 @@ another name (field/devices.md §1.2).
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import select
 import socket
+import termios
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,18 +36,44 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
 
 from agent.drivers.contracts import Condition
+from agent.drivers.holders import held_by
 from loyalty.texts import N_, Text
 
 if TYPE_CHECKING:
     import serial
 
-SCHEMES = ("evdev", "serial", "tcp", "file")
-PARAMETERS: Mapping[str, tuple[str, ...]] = {"serial": ("baud",), "evdev": (), "tcp": (), "file": ()}
-BAUD_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+AUTO = "auto"
+PARAMETERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "evdev": {},
+    "hidraw": {},
+    "serial": {
+        "baud": ("1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200"),
+        "flow": ("none", "rts", "xon"),
+        "parity": ("none", "even", "odd"),
+    },
+    "usb": {"port": ()},
+    "lp": {"port": ()},
+    "tcp": {},
+    "file": {},
+    "loop": {},
+}
+"""Schemes, their parameters, and what each may be (empty: anything)."""
 DEFAULT_BAUD = 9600
 READ_BYTES = 4096
 CONNECT_TIMEOUT_MS = 2_000
 WRITE_TIMEOUT_MS = 10_000
+
+_IDS = re.compile(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{4})(?::(.+))?\Z")
+_USB_PORT = re.compile(r"\d+-\d+(\.\d+)*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class UsbIds:
+    """Vendor and product, and the serial number of one device of the kind."""
+
+    vendor: int
+    product: int
+    serial: str | None = None
 
 
 class UrlError(ValueError):
@@ -84,36 +119,64 @@ class DeviceUrl:
         return host.strip("[]"), int(port)
 
     @property
+    def ids(self) -> UsbIds | None:
+        """The USB ids, where the device is named by them."""
+        match = _IDS.match(self.target)
+        return UsbIds(int(match[1], 16), int(match[2], 16), match[3]) if match else None
+
+    @property
+    def port(self) -> str | None:
+        """The USB port it is to be in, as the kernel counts hubs and ports: `1-3.2`."""
+        return self.parameters.get("port")
+
+    @property
     def baud(self) -> int:
         return int(self.parameters.get("baud", DEFAULT_BAUD))
 
 
 def parse_url(text: str) -> DeviceUrl:
     """The device URL in `text`. Raises UrlError saying what is wrong and what is known."""
+    if text == AUTO:
+        return DeviceUrl(AUTO, "")
     scheme, colon, rest = text.partition(":")
-    if not colon or scheme not in SCHEMES:
-        known = ", ".join(f"{name}:" for name in SCHEMES)
+    if not colon or scheme not in PARAMETERS:
+        known = ", ".join([*(f"{name}:" for name in PARAMETERS), AUTO])
         raise UrlError(N_("{url}: a device address begins with one of {known}", url=text, known=known))
     target, _, query = rest.partition("?")
-    if not target:
+    if not target and scheme != "loop":
         raise UrlError(N_("{url}: after {scheme}: comes the device", url=text, scheme=scheme))
     parameters = dict(parse_qsl(query, keep_blank_values=True))
-    for name in parameters:
-        if name not in PARAMETERS[scheme]:
-            known = ", ".join(PARAMETERS[scheme]) or "-"
-            raise UrlError(
-                N_("{url}: unknown parameter {name}; known: {known}", url=text, name=name, known=known)
-            )
-    if parameters.get("baud", str(DEFAULT_BAUD)) not in map(str, BAUD_RATES):
-        rates = ", ".join(map(str, BAUD_RATES))
-        raise UrlError(N_("{url}: baud is one of {rates}", url=text, rates=rates))
+    _check_parameters(text, scheme, parameters)
+    url = DeviceUrl(scheme, target, parameters)
     if scheme == "tcp":
         host, _, port = target.rpartition(":")
         if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
             raise UrlError(N_("{url}: write tcp:host:port", url=text))
     if scheme in ("serial", "file") and not target.startswith("/"):
         raise UrlError(N_("{url}: the path must begin with /", url=text))
-    return DeviceUrl(scheme, target, parameters)
+    if scheme == "usb" and url.ids is None:
+        raise UrlError(N_("{url}: write usb:VVVV:PPPP, the ids that lsusb shows", url=text))
+    if scheme == "lp" and url.ids is None and not target.startswith("/"):
+        raise UrlError(
+            N_("{url}: write lp:VVVV:PPPP (the ids that lsusb shows) or lp:/dev/usb/lp0", url=text)
+        )
+    if url.port is not None and not _USB_PORT.match(url.port):
+        raise UrlError(N_("{url}: a port is written as in 1-3.2", url=text))
+    return url
+
+
+def _check_parameters(text: str, scheme: str, parameters: Mapping[str, str]) -> None:
+    for name, value in parameters.items():
+        if name not in PARAMETERS[scheme]:
+            known = ", ".join(PARAMETERS[scheme]) or "-"
+            raise UrlError(
+                N_("{url}: unknown parameter {name}; known: {known}", url=text, name=name, known=known)
+            )
+        choices = PARAMETERS[scheme][name]
+        if choices and value not in choices:
+            raise UrlError(
+                N_("{url}: {name} is one of {known}", url=text, name=name, known=", ".join(choices))
+            )
 
 
 class Link(Protocol):
@@ -127,6 +190,10 @@ class Link(Protocol):
         """What has come, up to READ_BYTES. Raises OSError when the device is gone."""
         ...
 
+    def read_within(self, timeout_ms: int) -> bytes:
+        """What comes within the time; nothing then: b"". Raises OSError when the device is gone."""
+        ...
+
     def write(self, data: bytes, timeout_ms: int = WRITE_TIMEOUT_MS) -> int:
         """Write all of `data`; returns how many bytes left this machine before an error or the timeout."""
         ...
@@ -136,12 +203,27 @@ class Link(Protocol):
 
 def open_link(url: DeviceUrl) -> Link:
     """Connect to the device. Raises LinkError."""
-    if url.scheme == "serial":
-        return SerialLink(url)
-    if url.scheme == "tcp":
-        return TcpLink(url)
-    if url.scheme == "file":
-        return FileLink(url)
+    match url.scheme:
+        case "serial":
+            return SerialLink(url)
+        case "tcp":
+            return TcpLink(url)
+        case "file":
+            return FileLink(url)
+        case "loop":
+            return LoopLink()
+        case "usb":
+            from agent.drivers.usb_link import UsbLink  # pyusb is imported where such a printer is configured
+
+            return UsbLink(url)
+        case "lp":
+            from agent.drivers.lp_link import LpLink
+
+            return LpLink(url)
+        case "auto":
+            from agent.drivers.plugged import the_printer
+
+            return open_link(the_printer())
     raise LinkError("lost", N_("{url} is not a device that bytes can be sent to.", url=str(url)))
 
 
@@ -161,6 +243,9 @@ class _Descriptor:
         if not data:
             raise OSError(errno.ENODEV, "the device is gone")
         return data
+
+    def read_within(self, timeout_ms: int) -> bytes:
+        return self.read() if select.select([self._fd], [], [], timeout_ms / 1000)[0] else b""
 
     def write(self, data: bytes, timeout_ms: int = WRITE_TIMEOUT_MS) -> int:
         deadline = time.monotonic() + timeout_ms / 1000
@@ -184,17 +269,31 @@ class SerialLink(_Descriptor):
     def __init__(self, url: DeviceUrl) -> None:
         import serial
 
+        parity = {"even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
         try:
             # pyserial sets raw mode, speed and the flock; reading and writing stay our own, because its
             # read(n) waits for n bytes or the whole timeout.
-            self._port: serial.Serial = serial.Serial(url.path, url.baud, timeout=0, exclusive=True)
+            self._port: serial.Serial = serial.Serial(
+                url.path,
+                url.baud,
+                timeout=0,
+                exclusive=True,
+                parity=parity.get(url.parameters.get("parity", "none"), serial.PARITY_NONE),
+                rtscts=url.parameters.get("flow") == "rts",
+                xonxoff=url.parameters.get("flow") == "xon",
+            )
         except serial.SerialException as error:
             raise _open_error(url, error.errno, str(error)) from None
         except OSError as error:
             raise _open_error(url, error.errno) from None
         self._fd = self._port.fileno()
+        with suppress(OSError):
+            # The flock keeps out only those who ask for one; two readers would share the bytes between them.
+            fcntl.ioctl(self._fd, termios.TIOCEXCL)
 
     def close(self) -> None:
+        with suppress(OSError):
+            fcntl.ioctl(self._fd, termios.TIOCNXCL)
         with suppress(OSError):
             self._port.close()
 
@@ -232,13 +331,40 @@ class FileLink(_Descriptor):
             os.close(self._fd)
 
 
+class LoopLink:
+    """Both ends of a wire: what is written comes back."""
+
+    def __init__(self) -> None:
+        self._near, self._far = socket.socketpair()
+        self._near.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._far.fileno()
+
+    def read(self) -> bytes:
+        return self._far.recv(READ_BYTES)
+
+    def read_within(self, timeout_ms: int) -> bytes:
+        return self.read() if select.select([self._far], [], [], timeout_ms / 1000)[0] else b""
+
+    def write(self, data: bytes, timeout_ms: int = WRITE_TIMEOUT_MS) -> int:
+        del timeout_ms  # what does not fit into the wire is not waited for: nobody else reads it
+        with suppress(BlockingIOError):
+            return self._near.send(data)
+        return 0
+
+    def close(self) -> None:
+        self._near.close()
+        self._far.close()
+
+
 def _open_error(url: DeviceUrl, number: int | None, message: str = "") -> LinkError:
     """What an errno means to the person who can mend it."""
     where = str(url)
     if number in (errno.EACCES, errno.EPERM):
         return LinkError("denied", N_("No right to use {url}: add the service user to its group.", url=where))
     if number in (errno.EBUSY, errno.EWOULDBLOCK) or "exclusively lock" in message:
-        return LinkError("busy", N_("{url} is held by another program: close it there.", url=where))
+        return LinkError("busy", held_by(url.path, where))
     if number == errno.ECONNREFUSED:
         return LinkError("lost", N_("{url} refuses the connection: check the address and port.", url=where))
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
@@ -248,5 +374,5 @@ def _open_error(url: DeviceUrl, number: int | None, message: str = "") -> LinkEr
 
 
 def open_error(url: DeviceUrl, number: int | None) -> LinkError:
-    """The same words for devices that are not opened here (evdev)."""
+    """The same words for devices that are not opened here (evdev, hidraw, usb, lp)."""
     return _open_error(url, number)

@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass, field
 
 from agent.drivers.contracts import Source
-from agent.drivers.frames import Frame
+from agent.drivers.frames import Frame, KeyEvent, Raw
 
 SWIPE_WINDOW_MS = 150
 MAX_TRACKS = 3
@@ -29,12 +29,16 @@ _SWIPE_THEN_CODE = re.compile(r"((?:[%;+][^?]*\?){1,3})([^%;+?].{2,})\Z", re.DOT
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One barcode, or one whole swipe; hidden from repr."""
+    """One barcode, or one whole swipe; hidden from repr.
+
+    `raw` is what it was read from; None where that cannot be parted from another scan's.
+    """
 
     text: str = field(repr=False)
     source: Source
     at_ms: int
     symbology: str | None = None
+    raw: Raw | None = field(default=None, repr=False, compare=False)
 
 
 class SwipeAssembler:
@@ -56,9 +60,9 @@ class SwipeAssembler:
             self._lines.append(Frame(both[1], frame.at_ms))
             return [*self._flush(), Scan(both[2], "barcode", frame.at_ms)]
         if not _TRACK_LINE.match(frame.text):
-            return [*self._flush(), Scan(frame.text, "barcode", frame.at_ms, frame.symbology)]
+            return [*self._flush(), Scan(frame.text, "barcode", frame.at_ms, frame.symbology, frame.raw)]
         if frame.whole:
-            return [*self._flush(), Scan(frame.text, "track2", frame.at_ms)]
+            return [*self._flush(), Scan(frame.text, "track2", frame.at_ms, raw=frame.raw)]
         self._lines.append(frame)
         return self._flush() if self._tracks() >= MAX_TRACKS else []
 
@@ -78,6 +82,21 @@ class SwipeAssembler:
     def _flush(self) -> list[Scan]:
         if not self._lines:
             return []
-        scan = Scan("".join(line.text for line in self._lines), "track2", self._lines[0].at_ms)
+        text = "".join(line.text for line in self._lines)
+        scan = Scan(text, "track2", self._lines[0].at_ms, raw=_joined([line.raw for line in self._lines]))
         self._lines = []
         return [scan]
+
+
+def _joined(raws: list[Raw | None]) -> Raw | None:
+    """The lines of a swipe as one; they are all of one device, so all bytes or all key events."""
+    keys: list[KeyEvent] = []
+    data = bytearray()
+    for raw in raws:
+        if raw is None:
+            return None
+        if isinstance(raw, bytes):
+            data += raw
+        else:
+            keys += raw
+    return tuple(keys) if keys else bytes(data)

@@ -14,14 +14,14 @@ from tests.recordings.replay import CARD, RECORDED, SWIPE, UMOCKDEV_RUN, Recordi
 needs_umockdev = pytest.mark.skipif(UMOCKDEV_RUN is None, reason="the Debian package umockdev is missing")
 
 # Runs under umockdev-run: our scanner thread, from opening the device to ScanData, as the agent uses it.
-# The first argument is the URL, the second how many scans to wait for, the third whether to grab.
+# The first argument is the URL, the second how many scans to wait for, the third the mode.
 READ_SCANS = """
 import json, queue, sys
 from agent.drivers.contracts import DeviceState, ScanData
-from agent.drivers.scanner import open_scanner
+from agent.drivers.scanner import Options, open_scanner
 
 events = queue.Queue()
-scanner = open_scanner("counter", sys.argv[1], events.put, grab=sys.argv[3] == "grab")
+scanner = open_scanner("counter", sys.argv[1], events.put, Options(mode=sys.argv[3]))
 scanner.start()
 states, scans = [], []
 while len(scans) < int(sys.argv[2]):
@@ -35,8 +35,8 @@ json.dump({"states": states, "scans": scans}, sys.stdout)
 """
 
 
-def read(recording: Recording, grab: str = "grab", scans: int = 1) -> dict[str, object]:
-    command = [sys.executable, "-c", READ_SCANS, recording.url, str(scans), grab]
+def read(recording: Recording, mode: str = "own", scans: int = 1) -> dict[str, object]:
+    command = [sys.executable, "-c", READ_SCANS, recording.url, str(scans), mode]
     done = subprocess.run(recording.command(command), capture_output=True, timeout=60, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, object] = json.loads(done.stdout)
@@ -44,9 +44,9 @@ def read(recording: Recording, grab: str = "grab", scans: int = 1) -> dict[str, 
 
 
 @needs_umockdev
-@pytest.mark.parametrize("grab", ["grab", "listen"])
-def test_a_card_typed_by_a_keyboard_scanner(grab: str) -> None:
-    assert read(CARD, grab) == {"states": ["online"], "scans": [["2000000012346", "barcode"]]}
+@pytest.mark.parametrize("mode", ["own", "listen"])
+def test_a_card_typed_by_a_keyboard_scanner(mode: str) -> None:
+    assert read(CARD, mode) == {"states": ["online"], "scans": [["2000000012346", "barcode"]]}
 
 
 @needs_umockdev

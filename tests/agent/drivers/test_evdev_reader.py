@@ -80,7 +80,7 @@ def test_a_scanner_grabbed_by_another_program(keyboard: Keyboard) -> None:
     with pytest.raises(LinkError) as refused:
         EvdevReader(URL, grab=True, silence_ms=None)
     assert refused.value.state == "busy"
-    assert "mode listen" in str(refused.value.hint)
+    assert 'mode = "listen"' in str(refused.value.hint)
     assert keyboard.did[-1] == "close"  # never read ungrabbed instead
 
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.drivers.frames import MAX_FRAME_BYTES, Dropped, Frame, Framed, Framer
+from agent.drivers.frames import MAX_FRAME_BYTES, Dropped, Frame, Framed, Framer, Passed
 
 CARD = b"2000000012346"
 
 
 def scans(framed: list[Framed]) -> list[str]:
-    return [f.text if isinstance(f, Frame) else "dropped" for f in framed]
+    return [f.text if isinstance(f, Frame) else "dropped" for f in framed if not isinstance(f, Passed)]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,15 @@ def test_three_kilobytes_pass_and_five_are_dropped_up_to_their_end() -> None:
 
 def test_a_frame_hides_its_text() -> None:
     assert "2346" not in repr(Framer().feed(CARD + b"\r", 0))
+
+
+def test_a_frame_brings_its_bytes_and_so_does_what_is_none() -> None:
+    """Mode `forward` hands every byte on, in its order."""
+    stream = b"\x02" + CARD + b"\r\n4607\t\r"
+    framed = Framer().feed(stream, 0)
+    read_from = [f.raw for f in framed if not isinstance(f, Dropped)]
+    assert b"".join(raw for raw in read_from if isinstance(raw, bytes)) == stream
+    assert scans(framed) == ["2000000012346", "4607"]
 
 
 @given(

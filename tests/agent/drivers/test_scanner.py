@@ -71,7 +71,7 @@ def test_unplugged_in_mid_scan_and_back(
     counter: Counter, inbox: Inbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     device, _ = counter
-    with caplog.at_level(logging.INFO, "agent.drivers.scanner"):
+    with caplog.at_level(logging.INFO, "agent.drivers.telling"):
         device.unplug()
         lost = inbox.next()
         assert isinstance(lost, DeviceState)
@@ -141,7 +141,7 @@ def test_a_scanner_never_started_stops_too(tmp_path: Path, inbox: Inbox) -> None
 
 
 def test_a_file_is_no_scanner(inbox: Inbox) -> None:
-    with pytest.raises(UrlError, match="for output"):
+    with pytest.raises(UrlError, match="not the address of one scanner"):
         open_scanner("f", "file:/tmp/x", inbox.post)
 
 
