@@ -9,9 +9,9 @@ venv=$1
 cd "$(dirname "$0")/.."
 
 # gcc, headers: python-evdev has no wheel. libusb: pyusb. umockdev: recorded
-# scanners are replayed in the tests. fiu: disks fail in the tests. DejaVu: the
-# slip is drawn with Cyrillic.
-packages=(gcc libc6-dev linux-libc-dev libusb-1.0-0 umockdev fiu-utils fonts-dejavu-core)
+# scanners are replayed in the tests. fiu: disks fail in the tests. xkb: what a
+# desktop's layout would make of a scan. DejaVu: the slip is drawn with Cyrillic.
+packages=(gcc libc6-dev linux-libc-dev libusb-1.0-0 umockdev fiu-utils libxkbcommon0 xkb-data fonts-dejavu-core)
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "Kopilka needs Python 3.11 or newer; '$python' is $("$python" -V 2>&1). Set PYTHON=/path/to/python3.11" >&2

@@ -29,6 +29,7 @@ from agent.drivers.frames import Frame, Framed, KeyEvent, Passed
 from agent.drivers.holders import held_by
 from agent.drivers.keyboard import EV_KEY, EV_SYN, REPEAT, KeyboardDecoder
 from agent.drivers.link import DeviceUrl, LinkError, open_error
+from agent.drivers.plugged import keyboard_node
 from loyalty.texts import N_
 
 SETTLE_MS = 100
@@ -52,16 +53,17 @@ class EvdevReader:
         self._raw: list[KeyEvent] = []
         self._typing_ms: int | None = None  # a person types: when the last key came
 
+        node = keyboard_node(url)
         try:
             # Read-only: a writer may be asked to set LEDs, and some scanners answer by changing case.
-            self._device: Any = evdev.InputDevice(url.path, readonly=True)
+            self._device: Any = evdev.InputDevice(node, readonly=True)
         except OSError as error:
             raise open_error(url, error.errno) from None
         try:
             self._monotonic = self._use_monotonic_times()
             if grab:
                 self._wait_keys_up()
-                self._grab(url)
+                self._grab(url, node)
             self._decoder = KeyboardDecoder(caps_lock=self._caps_lock(), silence_ms=silence_ms)
         except BaseException:
             self.close()
@@ -157,14 +159,14 @@ class EvdevReader:
         except _CANNOT_TELL:
             return
 
-    def _grab(self, url: DeviceUrl) -> None:
+    def _grab(self, url: DeviceUrl, node: str) -> None:
         try:
             self._device.grab()
         except OSError as error:
             if error.errno == errno.EBUSY:
                 hint = N_(
                     '{why} Or let it have the keys, and only listen: mode = "listen".',
-                    why=held_by(url.path, str(url)),
+                    why=held_by(node, str(url)),
                 )
                 raise LinkError("busy", hint) from None
             raise open_error(url, error.errno) from None

@@ -103,6 +103,28 @@ def the_printer(sys_root: Path = SYS, dev_root: Path = DEV) -> DeviceUrl:
     )
 
 
+def keyboard_node(url: DeviceUrl, sys_root: Path = SYS, dev_root: Path = DEV) -> str:
+    """The node of the keyboard scanner that `url` names, by its ids or by a name in /dev/input.
+
+    Raises LinkError where none has those ids, or several have.
+    """
+    if url.ids is None:
+        return url.path
+    found = [
+        device
+        for device in _keyboards(sys_root, dev_root)
+        if (device.vendor, device.product) == (url.ids.vendor, url.ids.product)
+    ]
+    if not found:
+        raise LinkError("lost", N_("{url} is not there: is it plugged in?", url=str(url)))
+    if len(found) > 1:
+        choices = ", ".join(device.url for device in found)
+        raise LinkError(
+            "busy", N_("There are several of {url}; name one of {known}", url=str(url), known=choices)
+        )
+    return found[0].node
+
+
 # ---- keyboards
 
 

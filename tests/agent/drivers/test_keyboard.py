@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,10 +74,11 @@ def test_every_terminator_ends_a_scan(end: tuple[int, ...]) -> None:
     assert texts(press(2) + press(*end) + press(*end)) == ["1"]
 
 
-def test_fnc1_comes_as_ctrl_bracket_or_by_alt() -> None:
+def test_fnc1_comes_in_three_forms() -> None:
     by_ctrl = press(2) + press(CTRL, 27) + press(3) + press(ENTER)
     alt_029 = [(EV_KEY, ALT, 1), *press(KP[0]), *press(KP[2]), *press(KP[9]), (EV_KEY, ALT, 0)]
-    assert texts(by_ctrl) == texts([*press(2), *alt_029, *press(3), *press(ENTER)]) == ["1\x1d2"]
+    by_alt, by_f8 = [*press(2), *alt_029, *press(3), *press(ENTER)], press(2) + press(66) + press(3)
+    assert texts(by_ctrl) == texts(by_alt) == texts(by_f8 + press(ENTER)) == ["1\x1d2"]
 
 
 def test_a_key_that_hangs_does_not_repeat() -> None:
@@ -134,3 +137,72 @@ def test_what_a_scanner_types_is_what_is_read(texts_typed: list[str], caps: bool
     else:  # a scanner that does not know of Caps Lock: digits and signs still stand
         read = texts(stream, KeyboardDecoder(caps_lock=True))
         assert [t.upper() for t in read] == texts_typed
+
+
+def timed(text: str, gap_ms: int) -> list[Framed]:
+    """`text`, a character every `gap_ms`."""
+    decoder = KeyboardDecoder()
+    framed: list[Framed] = []
+    for number, character in enumerate(text):
+        for kind, code, value in typed(character):
+            framed += decoder.feed(kind, code, value, 1_000 + number * gap_ms)
+    return framed
+
+
+@pytest.mark.parametrize(
+    ("gap_ms", "by_hand"),
+    [
+        pytest.param(2, False, id="a quick scanner"),
+        pytest.param(16, False, id="a usual scanner"),
+        pytest.param(60, False, id="a scanner set to wait between characters"),
+        pytest.param(90, True, id="a quick typist"),
+        pytest.param(250, True, id="a cashier"),
+    ],
+)
+def test_a_person_is_told_from_a_scanner_by_the_kernels_times(gap_ms: int, by_hand: bool) -> None:
+    (frame,) = timed("2000000012346\n", gap_ms)
+    assert isinstance(frame, Frame)
+    assert frame.by_hand is by_hand
+
+
+def test_a_scan_that_stalls_once_is_a_scan() -> None:
+    """A busy hub held one report back for half a second."""
+    decoder = KeyboardDecoder()
+    first = [decoder.feed(*event, 1_000 + n * 8) for n, event in enumerate(typed("200000"))]
+    rest = [f for event in typed("0012346\n") for f in decoder.feed(*event, 1_700)]
+    assert not any(first)
+    assert [f.by_hand for f in rest if isinstance(f, Frame)] == [False]
+
+
+# ---- the layout of the session
+
+
+class _Names(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_char_p) for name in ("rules", "model", "layout", "variant", "options")]
+
+
+def as_the_desktop_reads(stream: list[Event], layout: str) -> str:
+    """What a desktop of this layout makes of the keys: libxkbcommon, as every Wayland session has it."""
+    xkb = ctypes.CDLL("libxkbcommon.so.0")
+    for name in ("xkb_context_new", "xkb_keymap_new_from_names", "xkb_state_new"):
+        getattr(xkb, name).restype = ctypes.c_void_p
+    context = ctypes.c_void_p(xkb.xkb_context_new(0))
+    names = _Names(layout=layout.encode())
+    keymap = ctypes.c_void_p(xkb.xkb_keymap_new_from_names(context, ctypes.byref(names), 0))
+    state = ctypes.c_void_p(xkb.xkb_state_new(keymap))
+    text, buffer = "", ctypes.create_string_buffer(16)
+    for kind, code, value in stream:
+        if kind != EV_KEY:
+            continue
+        key = code + 8  # X11's numbering
+        if value == 1 and xkb.xkb_state_key_get_utf8(state, key, buffer, len(buffer)):
+            text += buffer.value.decode()
+        xkb.xkb_state_update_key(state, key, value)
+    return text
+
+
+def test_a_russian_desktop_would_have_spoilt_the_swipe() -> None:
+    swipe = "%S2000000012346^KOPILKA?;20=9912?\n"
+    assert as_the_desktop_reads(typed(swipe), "us").rstrip() == swipe.rstrip()
+    assert as_the_desktop_reads(typed(swipe), "ru").startswith("%Ы2000000012346:ЛЩЗШДЛФ,")
+    assert texts(typed(swipe)) == [swipe.rstrip()]
