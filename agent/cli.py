@@ -19,6 +19,8 @@ import click
 from agent.backup_command import backup_command, restore_command
 from agent.command_tools import config_option, fail, json_option, load_config
 from agent.config import Config
+from agent.devices_command import devices_command
+from agent.doctor_command import doctor_command
 from agent.ledger_command import ledger_command
 from agent.quote_command import quote_command
 from agent.rulebook_command import rulebook_command
@@ -37,6 +39,8 @@ main.add_command(quote_command)
 main.add_command(rulebook_command)
 main.add_command(ledger_command)
 main.add_command(slip_command)
+main.add_command(devices_command)
+main.add_command(doctor_command)
 main.add_command(backup_command)
 main.add_command(restore_command)
 

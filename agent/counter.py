@@ -47,6 +47,7 @@ from agent.offline.ledger_db import LedgerDb
 from agent.offline.pruning import pruned
 from agent.offline.records import DiskFull, Hold, LedgerFault, Place, Registration, Written
 from agent.outside import Outside
+from agent.readings import reading
 from agent.slip import SlipData, Translate, layout
 from agent.slip_data import as_copy, slip_data
 from agent.sync import asking
@@ -463,6 +464,7 @@ class Counter:
             self._health.alert("no_settings", NO_SETTINGS, self._clock.now_s())
             return
         found = card.read(scan.data, scan.source, self.in_force.templates, scan.symbology)
+        self._outside.tell("read", reading(scan, found, self._clock.now_s()))
         match found:
             case card.Card():
                 self._health.clear("card")

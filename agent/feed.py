@@ -24,6 +24,7 @@ EVENTS = {
     "sale": "{sale_id, state, quote_id}: a sale changed; where the quote is another one, ask for it",
     "card": "{card, sale_id, found}: a card was read; without a sale it waits for the next one",
     "scan": "{data, symbology}: a scanner of ours read goods; the cash program sells them",
+    "read": "{device, kind, symbology, data or masked, at}: a scanner read something; to watch them by",
     "print": "{sale_id, outcome}: printed, failed or unknown",
     "device": "{name, state}: a device came or went",
     "sync": "{state}: the link to the office came or went, or something was exchanged",

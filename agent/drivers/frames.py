@@ -35,7 +35,8 @@ class Frame:
 
     `symbology` where the device says it beside the text (HID POS); `whole`: all of a swipe, no line of it is
     to come (a HID card reader sends its tracks in one report); `by_hand`: a person typed it on the scanner's
-    keyboard. `raw` is what was read; None where it is nothing that could be handed on as it is (HID reports).
+    keyboard; `by_silence`: no suffix ended it. `raw` is what was read; None where it is nothing that could be
+    handed on as it is (HID reports).
     """
 
     text: str = field(repr=False)
@@ -43,6 +44,7 @@ class Frame:
     symbology: str | None = None
     whole: bool = False
     by_hand: bool = False
+    by_silence: bool = False
     raw: Raw | None = field(default=None, repr=False, compare=False)
 
 
@@ -102,9 +104,9 @@ class Framer:
     def idle(self, now_ms: int) -> list[Framed]:
         """The frame that silence has ended by `now_ms`, if any."""
         due = self.due_ms
-        return self._end(self._last_ms) if due is not None and now_ms >= due else []
+        return self._end(self._last_ms, by_silence=True) if due is not None and now_ms >= due else []
 
-    def _end(self, at_ms: int) -> list[Framed]:
+    def _end(self, at_ms: int, *, by_silence: bool = False) -> list[Framed]:
         raw = bytes(self._raw)
         self._raw.clear()
         if self._discarding:
@@ -112,4 +114,4 @@ class Framer:
             return [Dropped(at_ms)]
         text = self._buffer.decode("utf-8", "replace")
         self._buffer.clear()
-        return [Frame(text, at_ms, raw=raw)] if text else [Passed(raw)]
+        return [Frame(text, at_ms, by_silence=by_silence, raw=raw)] if text else [Passed(raw)]

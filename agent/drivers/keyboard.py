@@ -126,7 +126,7 @@ class KeyboardDecoder:
     def idle(self, now_ms: int) -> list[Framed]:
         """The frame that silence has ended by `now_ms`, if any."""
         due = self.due_ms
-        return self._end(self._last_ms) if due is not None and now_ms >= due else []
+        return self._end(self._last_ms, by_silence=True) if due is not None and now_ms >= due else []
 
     def _down(self, code: int, at_ms: int) -> list[Framed]:
         if code in _SHIFTS or code in _CTRLS or code in _ALTS:
@@ -177,7 +177,7 @@ class KeyboardDecoder:
     def _holds(self, keys: tuple[int, ...]) -> bool:
         return not self._held.isdisjoint(keys)
 
-    def _end(self, at_ms: int) -> list[Framed]:
+    def _end(self, at_ms: int, *, by_silence: bool = False) -> list[Framed]:
         self._ignoring = False
         if self._discarding:
             self._discarding = False
@@ -185,7 +185,7 @@ class KeyboardDecoder:
         text = "".join(self._text)
         self._text.clear()
         by_hand = self._typed_ms - self._first_ms > HAND_MS * max(1, len(text) - 1)
-        return [Frame(text, at_ms, by_hand=by_hand)] if text else []
+        return [Frame(text, at_ms, by_hand=by_hand, by_silence=by_silence)] if text else []
 
 
 def keys_of(text: str) -> list[int] | None:

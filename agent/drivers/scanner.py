@@ -213,6 +213,10 @@ class ScannerThread:
         """Begin to read; a device that is not there yet is waited for."""
         self._thread.start()
 
+    def try_open(self) -> None:
+        """Open the device and close it again, instead of starting. Raises LinkError."""
+        self._open_reader(grab=self._options.mode != "listen").close()
+
     def look_again(self) -> None:
         """Something was plugged in: a device that is waited for may be there now."""
         self._look_again.set()
