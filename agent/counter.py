@@ -53,6 +53,7 @@ from agent.slip_data import as_copy, slip_data
 from agent.sync import asking
 from agent.sync.asking import Asking, HubPlace
 from loyalty import card, document, ledger, sale
+from loyalty.bank_card import looks_like_payment
 from loyalty.document import SoldLine, Tender, canonical
 from loyalty.faults import Refused
 from loyalty.ledger import Entry, LotTerms
@@ -67,6 +68,7 @@ log = logging.getLogger(__name__)
 CARD_WAITS_S = 60  # a card scanned before its sale (till.md §3)
 JOBS_REMEMBERED = 64
 TOLD = (State.WAITING, State.QUOTED, State.CLOSED)  # states of an open sale that listeners hear of
+NOT_KEPT = "-"  # instead of a code that must not be written down
 NO_CLOCK = "1970-01-01T00:00:00+00:00"
 
 NO_SETTINGS = N_("the till has no settings yet: connect it to the centre once (kopilka-agent sync now)")
@@ -281,6 +283,8 @@ class Counter:
             remarks = before.remarks if before else ()
         elif body.card is not None:
             holder, remarks = self._read(body.card, body.card_entry, body.operator, current)
+        if body.coupons is not msgspec.UNSET and any(map(looks_like_payment, body.coupons)):
+            raise Problem(409, "payment_card", PAYMENT_CARD)
         scanned = before.coupons if before else ()
         chosen = before.redeem if before and current.chosen else None
         redeem = chosen if body.redeem is msgspec.UNSET else body.redeem
@@ -932,6 +936,8 @@ def _line(line: LineBody, in_force: InForce) -> SoldLine:
             raise Problem(409, "barcode_ambiguous", text, {"skus": list(offers)})
         # Goods that our catalog lacks are sold all the same; rules by category just do not see them.
         sku = offers[0] if offers else line.barcode
+    if in_force.catalog.article(str(sku)) is None and looks_like_payment(str(sku)):
+        sku = NOT_KEPT  # a bank card was scanned as goods; the sale goes on, the number does not
     return SoldLine(line.id, str(sku), line.price, line.quantity)
 
 

@@ -12,7 +12,8 @@ The rule (field/devices.md §2). A swipe is a payment card if
  * any track holds a number of 12-19 digits that passes Luhn and starts like an
    issuer's.
 A bare number (a barcode, or digits that somebody typed) has only its digits to
-judge by: 12-19 of them, Luhn, and an issuer's beginning.
+judge by: 12-19 of them, Luhn, and an issuer's beginning. A scan that has the
+structure of track 1 or 2 is one, too: some readers take the sentinels off.
 
 Known ugliness: Luhn lets one number in ten pass, and the issuers' beginnings
 (all of "4"!) cover most of the Russian and German goods numbers. A bare number
@@ -63,6 +64,21 @@ def is_payment_number(number: str) -> bool:
     """Is this bare number (no track around it) a payment card's?"""
     digits = number.replace(" ", "").replace("-", "")
     return not gtin_ok(digits) and _looks_issued(digits)
+
+
+def is_payment_stripe(text: str) -> bool:
+    """Does this scan or typed text hold a payment card's track 1 or 2, sentinels or not?
+
+    Some readers take the sentinels off, and then a swipe looks like a barcode. Structure, check digit and
+    service code together are no accident in goods; a bare number in a longer text would be.
+    """
+    first, second = _TRACK1.search(text), _TRACK2.search(text)
+    return bool((first and luhn_ok(first[1].replace(" ", ""))) or (second and luhn_ok(second[1])))
+
+
+def looks_like_payment(text: str) -> bool:
+    """Is this scan or typed text a payment card's number or stripe?"""
+    return is_payment_number(text) or is_payment_stripe(text)
 
 
 def is_payment_number_mistyped(number: str) -> bool:

@@ -34,7 +34,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from loyalty.bank_card import is_payment_number, is_payment_number_mistyped, is_payment_track
+from loyalty.bank_card import is_payment_number_mistyped, is_payment_track, looks_like_payment
 from loyalty.card_templates import Fit, Medium, NumberTemplate, parse_templates
 from loyalty.check_digits import gtin_ok
 from loyalty.texts import N_, Text
@@ -202,7 +202,7 @@ def _read_number(
     ours = _first_meant(fits, coupons=False)
     if ours:
         return ours
-    if is_payment_number(text):
+    if looks_like_payment(text):
         return PaymentCard()
     coupon = _first_meant(fits, coupons=True)
     if coupon:

@@ -107,6 +107,14 @@ CASES: list[tuple[str, str, CardSource, ReadResult]] = [
     ("its track 2 of an unknown issuer", ";9000000000000001=29122011000?", "track2", PaymentCard()),
     ("its first track, the second unread", f"%B{PAN}^A/B^2912?;E?", "track2", PaymentCard()),
     ("sentinels taken off by the reader", f"{PAN}=2912201", "track2", PaymentCard()),
+    ("and by one that says it is a barcode", f"{PAN}=2912201000", "barcode", PaymentCard()),
+    ("its first track, typed in", f"B{PAN}^A/B^2912201000", "keyed", PaymentCard()),
+    (
+        "goods that have an = in their code",
+        "4607025392408=15",
+        "barcode",
+        ProductCode("4607025392408=15", "internal"),
+    ),
     (
         "a card of ours numbered like Visa",
         ";4276000000000006=29122011000?",
