@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate torture lint types imports setup bench bench-api bench-screen bench-rules pictures clean
+.PHONY: help demo test simulate torture fuzz lint types imports setup bench bench-api bench-screen bench-rules pictures clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ simulate: $(STAMP) ## the chain in which everything goes wrong (STEPS=…, SEED=
 
 torture: $(STAMP) $(MO) ## cut the power of a busy shift, 200 times (ROUNDS=…, SEED=… to play a run again)
 	@$(BIN)/python -m tests.e2e.torture $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(STAMP) ## a million random streams through every framer and decoder (STREAMS=…, SEED=…, TARGET=…)
+	@$(BIN)/python -m tests.fuzz $(if $(STREAMS),--streams $(STREAMS)) $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target "$(TARGET)")
 
 lint: $(STAMP) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -82,6 +82,11 @@ class KeyboardDecoder:
         return self._discarding
 
     @property
+    def has_caps_lock(self) -> bool:
+        """Are letters turned?"""
+        return self._caps
+
+    @property
     def last_ms(self) -> int:
         """When the last key came."""
         return self._last_ms
