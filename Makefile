@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate torture fuzz lint types imports setup bench bench-api bench-screen bench-rules pictures clean
+.PHONY: help demo test simulate torture fuzz lint types imports setup bench bench-api bench-devices bench-screen bench-rules pictures clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(STAMP) $(MO) ## time the ledger and its sync, in ratios (ARGS=--help)
 
 bench-api: $(STAMP) $(MO) ## time the loopback API at a steady rate and in a flood (ARGS=--help)
 	@$(BIN)/python -m bench.api $(ARGS)
+
+bench-devices: $(STAMP) $(MO) ## time scanners and slips, the start of a till, and its size (ARGS=--help)
+	@$(BIN)/python -m bench.devices $(ARGS)
 
 bench-screen: $(STAMP) $(MO) $(BROWSER) ## time the cashier's page, from a card's scan to what is shown (ARGS=--help)
 	@$(BIN)/python -m bench.screen $(ARGS)

@@ -11,38 +11,48 @@ import logging
 import sqlite3
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agent.backup_command import backup_command, restore_command
 from agent.command_tools import config_option, fail, json_option, load_config
 from agent.config import Config
-from agent.devices_command import devices_command
-from agent.doctor_command import doctor_command
-from agent.ledger_command import ledger_command
-from agent.quote_command import quote_command
-from agent.rulebook_command import rulebook_command
-from agent.slip_command import slip_command
 from agent.texts import language, say
 from loyalty.texts import N_
 
+COMMANDS = {
+    "backup": "agent.backup_command:backup_command",
+    "devices": "agent.devices_command:devices_command",
+    "doctor": "agent.doctor_command:doctor_command",
+    "ledger": "agent.ledger_command:ledger_command",
+    "quote": "agent.quote_command:quote_command",
+    "restore": "agent.backup_command:restore_command",
+    "rulebook": "agent.rulebook_command:rulebook_command",
+    "slip": "agent.slip_command:slip_command",
+}
+"""Commands with files of their own, imported when they are asked for: the daemon needs none of them."""
 
-@click.group()
+
+class Commands(click.Group):
+    """Those of COMMANDS, beside those that are written here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=Commands)
 @click.version_option(package_name="kopilka")
 def main() -> None:
     """Kopilka at the till: reads cards, computes discounts and points offline, prints, syncs."""
-
-
-main.add_command(quote_command)
-main.add_command(rulebook_command)
-main.add_command(ledger_command)
-main.add_command(slip_command)
-main.add_command(devices_command)
-main.add_command(doctor_command)
-main.add_command(backup_command)
-main.add_command(restore_command)
 
 
 @main.command()

@@ -7,7 +7,6 @@ can be asked for again: the same code with the same key gets the same answer.
 from __future__ import annotations
 
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -16,6 +15,7 @@ from agent.offline.ledger_db import LedgerDb, Lock
 from agent.offline.records import ENROLLED_ALREADY, Identity, LedgerFault
 from agent.state import StateDir
 from agent.sync.client import Centre
+from loyalty import __version__
 from loyalty.wire import WIRE_VERSION, EnrollRequest
 
 
@@ -52,7 +52,7 @@ def enrol(state: StateDir, server_url: str, code: str) -> Identity:
             .public_key()
             .public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         )
-        reply = centre.enrol(EnrollRequest(WIRE_VERSION, code, public_key, version("kopilka")))
+        reply = centre.enrol(EnrollRequest(WIRE_VERSION, code, public_key, __version__))
         state.save_chain_key(reply.chain_key)
         ledger.enrol(reply, server_url)
         identity = ledger.identity()
