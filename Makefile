@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate torture fuzz lint types imports setup bench bench-api bench-devices bench-screen bench-rules pictures clean
+.PHONY: help demo test simulate torture fuzz test-hardware lint types imports setup bench bench-api bench-devices bench-screen bench-rules pictures clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ torture: $(STAMP) $(MO) ## cut the power of a busy shift, 200 times (ROUNDS=…,
 
 fuzz: $(STAMP) ## a million random streams through every framer and decoder (STREAMS=…, SEED=…, TARGET=…)
 	@$(BIN)/python -m tests.fuzz $(if $(STREAMS),--streams $(STREAMS)) $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target "$(TARGET)")
+
+test-hardware: $(STAMP) $(MO) ## real devices of a real kernel, and a true power cut, in a QEMU guest (ARGS=-k…)
+	@scripts/hardware.sh $(VENV) $(ARGS)
 
 lint: $(STAMP) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

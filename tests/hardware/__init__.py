@@ -1,0 +1,1 @@
+"""A till's hardware without hardware: a Debian guest under QEMU whose kernel sees genuine USB devices."""
