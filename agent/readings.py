@@ -11,17 +11,23 @@ from typing import Any
 
 from agent.drivers.contracts import ScanData
 from loyalty.card import Card, Coupon, PaymentCard, ProductCode, ReadError, ReadResult
+from loyalty.symbology import split, symbology_of
 
 _HIDDEN = "…"
 
 
 def reading(scan: ScanData, found: ReadResult, now_s: float) -> dict[str, Any]:
     """{device, kind, symbology, data or masked, at}: what `found` says of `scan`."""
-    shown = {"device": scan.device, "kind": _kind(found), "symbology": scan.symbology}
+    shown = {"device": scan.device, "kind": _kind(found), "symbology": _symbology(scan)}
     at = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
     if isinstance(found, ProductCode):
         return {**shown, "data": found.code, "at": at}
     return {**shown, "masked": found.masked if isinstance(found, Card) else _HIDDEN, "at": at}
+
+
+def _symbology(scan: ScanData) -> str | None:
+    """As the device says it, or as it stands before the code."""
+    return scan.symbology or symbology_of(split(scan.data)[0])
 
 
 def _kind(found: ReadResult) -> str:

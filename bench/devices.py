@@ -28,7 +28,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from unittest import mock
 
 import click
 import evdev
@@ -39,7 +40,7 @@ from agent.drivers.document import Cut, Document, Line
 from agent.drivers.escpos_doc import PrinterProfile, encode, load_escpos
 from agent.drivers.fakes.virtual_scanner import VirtualScanner
 from agent.drivers.msr import Scan
-from agent.drivers.scanner import Options, open_scanner
+from agent.drivers.scanner import Mode, Options, open_scanner
 from agent.inbox import Inbox
 from agent.offline.ledger_db import LedgerDb
 from agent.offline.snapshot_db import SnapshotDb
@@ -67,7 +68,7 @@ ENTER_DOWN = (evdev.ecodes.EV_KEY, evdev.ecodes.KEY_ENTER, 1)
 # ---- a scan
 
 
-class PipeDevice(evdev.InputDevice):  # type: ignore[misc]
+class PipeDevice(evdev.InputDevice):  # type: ignore[type-arg]
     """python-evdev's own reading of events, from a pipe instead of a device file."""
 
     def __init__(self, descriptor: int) -> None:
@@ -116,7 +117,7 @@ def bare(scans: int, seed: int) -> list[int]:
         return [got - was for got, was in zip(read_ns, entered(), strict=True)]
 
 
-def ours(scans: int, seed: int, mode: str) -> list[int]:
+def ours(scans: int, seed: int, mode: Mode) -> list[int]:
     """The same through a scanner of ours: when each scan was in the inbox."""
     posted_ns: list[int] = []
     inbox = Inbox()
@@ -140,9 +141,8 @@ def ours(scans: int, seed: int, mode: str) -> list[int]:
     till = threading.Thread(target=take)
     till.start()
     with typing(scans, seed) as (pipe, entered), _in_place_of_devices(pipe):
-        options = Options(
-            mode=mode, repeat_ms=0, forward_to=Path(tempfile.mkdtemp()) / "pty" if mode == "forward" else None
-        )  # type: ignore[arg-type]
+        way_on = Path(tempfile.mkdtemp()) / "pty" if mode == "forward" else None
+        options = Options(mode=mode, repeat_ms=0, forward_to=way_on)
         scanner = open_scanner("bench", "evdev:/dev/input/event0", post, options, keeps)
         scanner.start()
         done.wait()
@@ -154,12 +154,8 @@ def ours(scans: int, seed: int, mode: str) -> list[int]:
 
 @contextmanager
 def _in_place_of_devices(pipe: int) -> Iterator[None]:
-    before = evdev.InputDevice
-    evdev.InputDevice = lambda *_args, **_more: PipeDevice(pipe)
-    try:
+    with mock.patch.object(evdev, "InputDevice", return_value=PipeDevice(pipe)):
         yield
-    finally:
-        evdev.InputDevice = before
 
 
 def measure_scans(scans: int) -> dict[str, Samples]:
@@ -259,7 +255,7 @@ def start_till(config: Path) -> tuple[float, float]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as agent:
         said: queue.Queue[str] = queue.Queue()
         assert agent.stderr is not None
-        reader = threading.Thread(target=lambda lines=agent.stderr: [said.put(line) for line in lines])  # type: ignore[misc]
+        reader = threading.Thread(target=_hand_over, args=(agent.stderr, said))
         reader.start()
         try:
             _wait_for(said, "scanner scanner: online")
@@ -277,6 +273,11 @@ def start_till(config: Path) -> tuple[float, float]:
             reader.join()
     kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
     return opened_s, kilobytes / 1024
+
+
+def _hand_over(lines: IO[str], said: queue.Queue[str]) -> None:
+    for line in lines:
+        said.put(line)
 
 
 def _wait_for(said: queue.Queue[str], words: str) -> None:

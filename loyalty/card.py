@@ -37,6 +37,7 @@ from typing import Literal
 from loyalty.bank_card import is_payment_number_mistyped, is_payment_track, looks_like_payment
 from loyalty.card_templates import Fit, Medium, NumberTemplate, parse_templates
 from loyalty.check_digits import gtin_ok
+from loyalty.symbology import split, symbology_of
 from loyalty.texts import N_, Text
 
 __all__ = [
@@ -148,10 +149,10 @@ def read(
         return _read_swipe(_tracks(text), templates)
     if not text.isascii() or not all(c.isprintable() or c == _GS for c in text):
         return Unknown(N_("The code has characters that no card or goods code has."))
-    aim = _AIM.match(text) if source == "barcode" else None
-    if aim:
-        symbology = _AIM_SYMBOLOGY.get(aim[1], symbology)
-        text = text[aim.end() :].lstrip(_GS)
+    aim, rest = split(text) if source == "barcode" else (None, text)
+    if aim is not None:
+        symbology = symbology_of(aim) or symbology
+        text = rest.lstrip(_GS)
         if not text:
             return Unknown(N_("Nothing was read."))
     if source == "keyed":
@@ -283,22 +284,4 @@ def _read_swipe(tracks: dict[int, str], templates: Sequence[NumberTemplate]) -> 
 
 # ---- what barcodes bring with them
 
-_AIM = re.compile(r"\]([A-Za-z][0-9A-Za-z])")
 _MARKED = re.compile(r"(?:01|02)(\d{14})(?=21|" + _GS + r"|\Z)")
-_AIM_SYMBOLOGY = {
-    "E0": "ean13",
-    "E3": "ean13",
-    "E4": "ean8",
-    "C0": "code128",
-    "C1": "code128",
-    "C2": "code128",
-    "e0": "databar",
-    "d1": "datamatrix",
-    "d2": "datamatrix",
-    "Q1": "qr",
-    "Q3": "qr",
-    "L0": "pdf417",
-    **{f"A{n}": "code39" for n in range(8)},
-    **{f"I{n}": "itf" for n in range(4)},
-    **{f"F{n}": "codabar" for n in range(5)},
-}

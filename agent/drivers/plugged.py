@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from agent.drivers.hid_descriptor import parse_descriptor
 from agent.drivers.link import DeviceUrl, LinkError, parse_url
 from loyalty.texts import N_
 
@@ -164,8 +165,8 @@ def _types_codes(key_words: str) -> bool:
 def _hidraws(sys_root: Path, dev_root: Path) -> Iterator[Plugged]:
     for raw in _children(sys_root / "class/hidraw", "hidraw"):
         facts = _facts(raw / "device/uevent")
-        _, vendor, product = (*(int(part, 16) for part in facts.get("HID_ID", "0:0:0").split(":")), 0, 0)[:3]
-        kind = _hid_kind(_bytes(raw / "device/report_descriptor"), vendor)
+        vendor, product = _hid_ids(facts)
+        kind = _hid_kind(report_descriptor(raw.name, sys_root), vendor)
         if kind is None:
             continue
         node = dev_root / raw.name
@@ -182,9 +183,43 @@ def _hidraws(sys_root: Path, dev_root: Path) -> Iterator[Plugged]:
         )
 
 
-def _hid_kind(descriptor: bytes, vendor: int) -> Kind | None:
-    from agent.drivers.hid_descriptor import parse_descriptor
+def hidraw_node(url: DeviceUrl, sys_root: Path = SYS, dev_root: Path = DEV) -> str:
+    """The node of the HID device that `url` names: a path, its ids, or its port as the kernel calls it.
 
+    Raises LinkError where there is none, or several.
+    """
+    if url.target.startswith("/"):
+        return url.target
+    found = {}
+    for raw in _children(sys_root / "class/hidraw", "hidraw"):
+        facts = _facts(raw / "device/uevent")
+        vendor, product = _hid_ids(facts)
+        named = (url.ids.vendor, url.ids.product) == (vendor, product) if url.ids is not None else False
+        if url.ids is not None and url.ids.serial is not None:
+            named = named and facts.get("HID_UNIQ") == url.ids.serial
+        if named or facts.get("HID_PHYS") == url.target:
+            found[str(dev_root / raw.name)] = facts.get("HID_PHYS", "")
+    if not found:
+        raise LinkError("lost", N_("{url} is not there: is it plugged in?", url=str(url)))
+    if len(found) > 1:
+        choices = ", ".join(f"hidraw:{port}" for port in found.values())
+        raise LinkError(
+            "busy", N_("There are several of {url}; name one of {known}", url=str(url), known=choices)
+        )
+    return next(iter(found))
+
+
+def report_descriptor(node: str, sys_root: Path = SYS) -> bytes:
+    """What a HID device says of itself, as the kernel keeps it; empty where it is gone."""
+    return _bytes(sys_root / "class/hidraw" / Path(node).name / "device/report_descriptor")
+
+
+def _hid_ids(facts: dict[str, str]) -> tuple[int, int]:
+    _, vendor, product = facts.get("HID_ID", "0:0:0").split(":")
+    return int(vendor, 16), int(product, 16)
+
+
+def _hid_kind(descriptor: bytes, vendor: int) -> Kind | None:
     pages = {application.usage_page for application in parse_descriptor(descriptor).applications}
     if _BAR_CODE_PAGE in pages:
         return "hid_pos"

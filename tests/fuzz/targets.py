@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
+from agent.drivers import hid_msr
 from agent.drivers.escpos_status import StatusAnswers
 from agent.drivers.fakes.escpos_parser import EscPosParser
 from agent.drivers.frames import MAX_FRAME_BYTES, Dropped, Frame, Framed, Framer, Passed
+from agent.drivers.hid_descriptor import parse_descriptor
+from agent.drivers.hid_pos import PosDecoder
 from agent.drivers.keyboard import DOWN, ENTER, EV_KEY, EV_SYN, SYN_DROPPED, UP, KeyboardDecoder
 from agent.drivers.msr import SwipeAssembler
 from loyalty import card
@@ -113,10 +116,35 @@ def printer_head(data: bytes, random: Random) -> None:
     check(len(parser.faults) <= 100, "what it complains of has a bound")
 
 
+def pos_reports(data: bytes, random: Random) -> None:
+    decoder = PosDecoder()
+    framed = [one for piece in cut(data, random) for one in decoder.feed(piece.ljust(64, b"\0"), 0)]
+    check(all(len(text or "") <= MAX_FRAME_BYTES for text in texts(framed)), "a frame has its bound")
+    decoder.feed(bytes(64), 0)
+    good = (bytes((2, len(GOOD))) + b"]E0" + GOOD.encode()).ljust(64, b"\0")
+    check(texts(decoder.feed(good, 1)) == [GOOD], "after an end a good scan is read")
+
+
+def swipe_reports(data: bytes, random: Random) -> None:
+    report = bytearray(data.ljust(random.choice((0, 6, 337, 353, 509)), b"7"))
+    framed = hid_msr.decode(report, 0)
+    check(report == bytes(len(report)), "nothing stays in the buffer")
+    check(all(len(text or "") <= 3 * 257 for text in texts(framed)), "a frame has its bound")
+
+
+def descriptors(data: bytes, random: Random) -> None:
+    del random
+    found = parse_descriptor(data)
+    check(len(found.fields) <= len(data), "what it says has a bound")
+
+
 TARGETS: dict[str, Target] = {
     "serial bytes": serial_bytes,
     "key events": key_events,
     "swipes": swipes,
+    "HID POS reports": pos_reports,
+    "HID card reader reports": swipe_reports,
+    "HID descriptors": descriptors,
     "numbers": numbers,
     "printer answers": printer_answers,
     "printer head": printer_head,

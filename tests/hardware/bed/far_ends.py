@@ -1,4 +1,4 @@
-"""In the guest: the far ends of its USB cables. The kernel's own gadgets, so its host side sees genuine devices.
+"""In the guest: the far ends of its USB cables. Gadgets of the kernel, so its host side sees real devices.
 
     far_ends.py setup              make the devices of DEVICES, all unplugged
     far_ends.py plug NAME          as a cable that is put in; `unplug NAME`: as one that is pulled
@@ -7,9 +7,9 @@
     far_ends.py send NAME HEX      bytes of a serial scanner
     far_ends.py print NAME FILE [--status BYTE]   be a printer: what it is sent goes to FILE until killed
 
-Plugging switches the hub's port, which the host side sees as a real disconnect. (Unbinding a gadget whose far
-end is open makes this kernel corrupt its memory.) Standard library only, but for `print`, which answers as our
-printer emulator does.
+Plugging switches the hub's port, which the host side sees as a real disconnect. (Unbinding a gadget whose
+far end is open makes this kernel corrupt its memory.) Standard library only, but for `print`, which answers
+as our printer emulator does.
 """
 
 from __future__ import annotations
