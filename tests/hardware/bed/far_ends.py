@@ -28,7 +28,7 @@ KEYBOARD = bytes.fromhex(
     "1500256505071900296581 00c0".replace(" ", "")
 )
 POS = bytes.fromhex("058c09 02a1018502 0902a102 1500 26ff00 7508 953f 0900 8102 c0 c0".replace(" ", ""))
-STRIPE = bytes.fromhex("0600ff 0901 a101 1500 26ff00 7508 96 5001 0920 8102 c0".replace(" ", ""))
+STRIPE = bytes.fromhex("0600ff 0901 a101 1500 26ff00 7508 96 5101 0920 8102 c0".replace(" ", ""))
 
 DEVICES = {
     # name: (vendor, product, maker, product name, serial, function)

@@ -141,9 +141,11 @@ class Guest:
                 os.killpg(self._qemu.pid, signal.SIGKILL)
             self._qemu.communicate()
             self._qemu = None
-        for wire in (self._wire, self._monitor and self._monitor.wire):
-            if wire is not None:
-                wire.close()
+        if self._monitor is not None:
+            self._monitor.close()
+        if self._wire is not None:
+            self._lines.close()
+            self._wire.close()
         self._wire = self._monitor = None
 
     def __enter__(self) -> Guest:
@@ -232,14 +234,18 @@ class _Monitor:
     """QMP: a question, an answer, events in between that nobody waits for."""
 
     def __init__(self, wire: socket.socket) -> None:
-        self.wire = wire
+        self._wire = wire
         wire.settimeout(BOOT_TIMEOUT_S)
         self._lines = wire.makefile("rb")
         self._lines.readline()  # its greeting
         self.do("qmp_capabilities", {})
 
+    def close(self) -> None:
+        self._lines.close()
+        self._wire.close()
+
     def do(self, command: str, arguments: dict[str, Any]) -> Any:
-        self.wire.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+        self._wire.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
         while line := self._lines.readline():
             said = json.loads(line)
             if "error" in said:
