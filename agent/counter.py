@@ -22,7 +22,14 @@ from agent import pricing, replies
 from agent.cards import PAYMENT_CARD, QUOTE_WAIT_MS, Cards
 from agent.clock import AGREE_S, Clock
 from agent.courtesy import may_lend
-from agent.drivers.contracts import OutputComplete, OutputEvent, OutputFailed, OutputUnknown, ScanData
+from agent.drivers.contracts import (
+    OutputComplete,
+    OutputEvent,
+    OutputFailed,
+    OutputUnknown,
+    OutputWaiting,
+    ScanData,
+)
 from agent.drivers.document import Document
 from agent.guard import Guard, remarked
 from agent.health import Health
@@ -73,6 +80,7 @@ NO_CLOCK = "1970-01-01T00:00:00+00:00"
 
 NO_SETTINGS = N_("the till has no settings yet: connect it to the centre once (kopilka-agent sync now)")
 GOODS_RETURNED = N_("goods of this sale were given back; it cannot be voided, return the rest of them")
+SLIP_WAITS = N_("the slip of this sale waits for the printer, and is printed by itself when it is ready")
 NO_CERTIFICATES = N_("this version takes no gift certificates; sell without them")
 
 
@@ -149,6 +157,7 @@ class Counter:
         self._open: OrderedDict[str, OpenSale] = OrderedDict()  # the sale last touched stands last
         self._scanned: tuple[Holder, int] | None = None  # a card that waits for its sale, since
         self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._waits: dict[str, str] = {}  # sale -> the job of its slip that waits for the printer
         self._in_time: set[str] = set()  # open sales for which the centre has said the time
         self._last: Paid | None = None
 
@@ -729,6 +738,8 @@ class Counter:
         before = self._ledger.answer(ask.sale_id, "commit")
         if sold is None or before is None:
             raise Problem(404, "unknown_sale", N_("there is no committed sale {id}", id=ask.sale_id))
+        if ask.sale_id in self._waits:
+            raise Problem(409, "slip_waits", SLIP_WAITS)
         columns = self._outside.printer_columns
         if columns is None:
             raise Problem(409, "no_printer", N_("this till has no printer of its own; ask for slip lines"))
@@ -740,19 +751,33 @@ class Counter:
         self._print(f"{sold.id}/{ask.body.print_id}", job, as_copy(data), columns)
         ask.reply.set_result(reply)
 
+    def _job_before(self, job_id: str) -> Job | None:
+        """The job of a slip that waited when the agent ended: its id begins with the entry's."""
+        found = self._ledger.sale_of_entry(job_id.partition("/")[0])
+        return Job(*found) if found is not None else None
+
     def printed(self, event: OutputEvent) -> None:
         """The printer says how a slip ended."""
-        job = self._jobs.pop(event.job_id, None)
+        job = self._jobs.get(event.job_id) or self._job_before(event.job_id)
         if job is None:
             return
         match event:
+            case OutputWaiting(_, _, reason):
+                self._jobs[event.job_id] = job
+                self._waits[job.sale_id] = event.job_id
+                self._health.alert("print", reason, self._clock.now_s())
+                self._outside.tell("print", {"sale_id": job.sale_id, "outcome": "waiting"})
+                return
             case OutputComplete():
                 outcome: sale.Event = sale.Printed()
+                self._jobs.pop(event.job_id, None)
                 self._health.clear("print")
             case OutputFailed(_, _, reason):
                 outcome = sale.PrintTrouble(maybe=False, reason=reason)
             case OutputUnknown(_, _, reason):
                 outcome = sale.PrintTrouble(maybe=True, reason=reason)
+        if self._waits.get(job.sale_id) == event.job_id:
+            del self._waits[job.sale_id]
         self._outside.tell("print", {"sale_id": job.sale_id, "outcome": _outcome(event)})
         # What is printed was committed; voided since or not, how the print ended is noted.
         _, effects = sale.step(Sale(event.job_id, State.COMMITTED), outcome)

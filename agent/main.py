@@ -451,7 +451,7 @@ def _printer(config: Config, state: StateDir, inbox: Inbox, outside: OutsideWorl
         "printer",
         config.printer.url,
         inbox.post,
-        cache=state.path / "cache",
+        spool=state.path / "spool.db",
         profile=profile,
         deadline_ms=config.printer.answer_timeout_ms,
     )

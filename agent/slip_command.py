@@ -7,7 +7,6 @@ lost in the code page, or does not fit, is seen here first.
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
@@ -99,7 +98,7 @@ def _no_slip(file: Path, why: object) -> NoReturn:
 
 
 def _draw(document: Document, columns: int, file: Path) -> None:
-    from agent.drivers.escpos_doc import MAX_DOCUMENT_PARTS, PrinterProfile, encode, load_escpos
+    from agent.drivers.escpos_doc import MAX_DOCUMENT_PARTS, PrinterProfile, encode
     from agent.drivers.fakes.escpos_parser import EscPosParser, PaperLine, PaperQr
     from agent.drivers.fakes.paper import Slip, draw_slip
 
@@ -108,8 +107,7 @@ def _draw(document: Document, columns: int, file: Path) -> None:
         fail(N_("this slip has {lines} lines, and a printer takes {most}", lines=len(document), most=most))
     printed: list[tuple[PaperLine | PaperQr, ...]] = []
     parser = EscPosParser(answer=lambda _: None, cut=printed.append)
-    with tempfile.TemporaryDirectory() as cache:
-        encoded = encode(document, PrinterProfile(columns=columns), load_escpos(Path(cache)))
+    encoded = encode(document, PrinterProfile(columns=columns))
     parser.feed(encoded.data)
     if encoded.lost:
         text = N_("letters that code page 866 lacks, printed as ?: {count}", count=encoded.lost)

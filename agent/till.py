@@ -34,6 +34,7 @@ from agent.drivers.contracts import (
     OutputComplete,
     OutputFailed,
     OutputUnknown,
+    OutputWaiting,
     ReadFailed,
     ScanData,
 )
@@ -296,7 +297,7 @@ class Till:
             case DeviceState():
                 self._health.device(event)
                 self._outside.tell("device", {"name": event.device, "state": event.state})
-            case OutputComplete() | OutputFailed() | OutputUnknown():
+            case OutputComplete() | OutputFailed() | OutputUnknown() | OutputWaiting():
                 counter.printed(event)
             case LookedUp(card_key, member):
                 if self._cards.looked_up(card_key, member):

@@ -3,13 +3,14 @@
 A device runs in a thread of its own and speaks to the till in events: it hands
 each one to a `post` callable, which must not block (the till's inbox). A
 scanner is *enabled* by `start` and *released* by `stop`; a printer takes jobs
-and answers each exactly once, with OutputComplete, OutputFailed or
-OutputUnknown.
+and says how each ends: OutputComplete, OutputFailed or OutputUnknown. Before
+that one may be OutputWaiting; and one that is unknown may prove complete later.
 
-The difference between the last two is money: a slip that *failed* never reached
-the printer and may be printed again; one that is *unknown* may hang on the
-paper already, and a second one would be a second receipt. The till shows both
-and repeats neither by itself (till.md §5).
+The difference between failed and unknown is money: a slip that *failed* never
+reached the printer and may be printed again; one that is *unknown* may hang on
+the paper already, and a second one would be a second receipt. The till shows
+both and repeats neither by itself (till.md §5). One that *waits* has certainly
+not been sent, and is printed when the printer is ready.
 
 `data` of a scan is hidden from repr: it may be a card number.
 """
@@ -89,7 +90,16 @@ class OutputUnknown:
     reason: Text
 
 
-OutputEvent = OutputComplete | OutputFailed | OutputUnknown
+@dataclass(frozen=True, slots=True)
+class OutputWaiting:
+    """Nothing of the job was sent: it waits until the printer can take it, and ends like any other then."""
+
+    device: str
+    job_id: str
+    reason: Text
+
+
+OutputEvent = OutputComplete | OutputFailed | OutputUnknown | OutputWaiting
 DeviceEvent = ScanData | ReadFailed | DeviceState | OutputEvent
 Post = Callable[[DeviceEvent], None]
 
@@ -124,9 +134,17 @@ class POSPrinter(Protocol):
         ...
 
     def submit(self, job_id: str, job: Document | bytes) -> None:
-        """Print `job` once. Never blocks, never raises; exactly one output event follows."""
+        """Print `job` once. Never blocks, never raises; output events follow."""
+        ...
+
+    def open_drawer(self, act_id: str) -> None:
+        """Open the cash drawer that hangs on it. Never blocks, never raises; an output event follows."""
+        ...
+
+    def look_again(self) -> None:
+        """Something was plugged in."""
         ...
 
     def stop(self) -> None:
-        """Finish the job in hand, fail the waiting ones, end the thread. Safe to call twice."""
+        """Finish the job in hand, keep the waiting ones, end the thread. Safe to call twice."""
         ...

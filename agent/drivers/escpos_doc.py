@@ -1,15 +1,12 @@
 """A document in ESC/POS: the bytes of one slip, built whole before anything is sent.
 
-python-escpos gives the commands it is good at (initialise, bold, align, size,
-native QR, cut) through its `Dummy`. The text is encoded here, because its own
-text encoder switches code pages in mid-line and is never told that a printer
-was switched off (field/devices.md §3.1): every slip begins with `ESC @`, `FS .`
-(clones that wake up in Chinese mode) and `ESC t n`, so it is right on a printer
-in any state, and the page is what the configuration says.
+The commands are python-escpos' constants, put together here. Its printer classes would bring what a till does
+without: a fifth of a second, fifteen megabytes, a root logger of their own, and a text encoder that
+switches code pages in mid-line and is never told that a printer was switched off. So every slip begins with
+`ESC @`, `FS .` (clones that wake up in Chinese mode) and `ESC t n`, and is right on a printer in any state;
+the page is what the configuration says. (The tests hold these bytes against the library's own.)
 
-Importing python-escpos costs a fifth of a second, sets up the root logger and
-leaves a directory in the temp dir. `load_escpos` does it late and quietly; it
-is called in the printer's thread.
+A QR code is drawn by the printer (`native`) or sent as a picture, for clones that lie about it.
 
 Known ugliness: a letter that the code page lacks becomes "?"; they are counted,
 so that the till can say that the page is wrong.
@@ -17,15 +14,10 @@ so that the till can say that the page is wrong.
 
 from __future__ import annotations
 
-import logging
-import os
-import pickle
-import tempfile
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from escpos import constants
 
 from agent.drivers.document import Cut, Document, Line, Qr, substitute
 
@@ -33,27 +25,34 @@ CODE_PAGES: dict[str, str] = {"cp866": "cp866", "cp1251": "cp1251", "cp437": "cp
 """Code page names of the configuration -> Python's codecs."""
 
 QR_MODULE_DOTS = 5
+QR_PICTURE_LINES = 100
+"""Of a picture at once: small printers have small buffers."""
 MIN_COLUMNS, MAX_COLUMNS = 24, 64
 MAX_DOCUMENT_PARTS = 500
 _FS_CANCEL_KANJI = b"\x1c."
-_ASK_TRANSMIT_STATUS = b"\x1dr\x01"
-
-_import_lock = threading.Lock()
+_FEED_TO_KNIFE = b"\x1bd\x06"
+_RASTER = constants.GS + b"v0\x00"
+_QR = b"1"
+_QR_MODEL, _QR_SIZE, _QR_ECC, _QR_STORE, _QR_PRINT = b"A", b"C", b"E", b"P", b"Q"
 
 
 @dataclass(frozen=True, slots=True)
 class PrinterProfile:
     """What a printer model is like.
 
-    `page` is the model's own number for `encoding`: for cp866 17 with Epson, 7, 10 or 59 elsewhere.
+    `page` is the model's own number for `encoding`: for cp866 17 with Epson, 7, 10 or 59 elsewhere. `proof`
+    is how it says that a slip is printed: by the job's number (GS ( H), by an answer to GS r, or not at all;
+    `realtime_status`: it can be asked how it is before a slip (DLE EOT), and does not choke on the question.
     Raises ValueError for what no printer has.
     """
 
     columns: int = 48
     encoding: str = "cp866"
     page: int = 17
-    qr: Literal["native", "off"] = "native"
+    qr: Literal["native", "image", "off"] = "native"
     cutter: bool = True
+    proof: Literal["id", "status", "none"] = "status"
+    realtime_status: bool = True
 
     def __post_init__(self) -> None:
         if self.encoding not in CODE_PAGES:
@@ -74,38 +73,38 @@ class Encoded:
     lost: int
 
 
-def encode(
-    document: Document,
-    profile: PrinterProfile,
-    dummy: Callable[[], Any],
-    *,
-    ask_status: bool = False,
-) -> Encoded:
-    """The slip's bytes. `dummy` makes a python-escpos Dummy (`load_escpos`).
+def encode(document: Document, profile: PrinterProfile, ask: bytes = b"") -> Encoded:
+    """The slip's bytes; `ask` (a question whose answer is the proof) comes last.
 
-    With `ask_status` the last bytes are `GS r 1`: the printer answers when all before it is done.
     Raises ValueError for a document longer than any slip.
     """
     if len(document) > MAX_DOCUMENT_PARTS:
         raise ValueError(f"{len(document)} parts in one slip; at most {MAX_DOCUMENT_PARTS}")
-    out = dummy()
-    out.hw("INIT")
-    out._raw(_FS_CANCEL_KANJI)
-    out._raw(b"\x1bt" + bytes([profile.page]))
-    writer = _Writer(out, profile)
+    writer = _Writer(profile)
     for part in document:
         writer.write(part)
     writer.plain()
-    if ask_status:
-        out._raw(_ASK_TRANSMIT_STATUS)
-    return Encoded(bytes(out.output), writer.lost)
+    return Encoded(bytes(writer.out) + ask, writer.lost)
+
+
+def set_up(page: int) -> bytes:
+    """A printer in any state becomes one that prints this code page."""
+    begin: bytes = constants.HW_INIT + _FS_CANCEL_KANJI + constants.CODEPAGE_CHANGE
+    return begin + bytes((page,))
+
+
+def cut(profile: PrinterProfile) -> bytes:
+    """Feed past the knife, and cut where there is one."""
+    knife: bytes = constants.PAPER_FULL_CUT if profile.cutter else b""
+    return _FEED_TO_KNIFE + knife
 
 
 class _Writer:
     """Sends a style only where it changes: a short slip is 400 bytes, not 800."""
 
-    def __init__(self, out: Any, profile: PrinterProfile) -> None:
-        self.out, self.profile = out, profile
+    def __init__(self, profile: PrinterProfile) -> None:
+        self.profile = profile
+        self.out = bytearray(set_up(profile.page))
         self.align, self.bold, self.wide = "left", False, False
         self.lost = 0
 
@@ -114,27 +113,23 @@ class _Writer:
             self.style(part.align, bold=part.bold, wide=part.wide)
             self.text(part.text)
         elif isinstance(part, Qr):
-            if self.profile.qr == "native":
+            if self.profile.qr != "off":
                 self.style("center", bold=False, wide=False)
-                self.out.qr(part.data, size=QR_MODULE_DOTS, native=True)
-                self.out._raw(b"\n")
+                self.out += native_qr(part.data) if self.profile.qr == "native" else picture_qr(part.data)
         else:
             self.plain()
-            if self.profile.cutter:
-                self.out.cut()
-            else:
-                self.out.print_and_feed(6)
+            self.out += cut(self.profile)
 
     def plain(self) -> None:
         self.style("left", bold=False, wide=False)
 
     def style(self, align: str, *, bold: bool, wide: bool) -> None:
         if align != self.align:
-            self.out.set(align=align)
+            self.out += constants.TXT_STYLE["align"][align]
         if bold != self.bold:
-            self.out.set(bold=bold)
+            self.out += constants.TXT_STYLE["bold"][bold]
         if wide != self.wide:
-            self.out.set(custom_size=True, width=2 if wide else 1, height=2 if wide else 1)
+            self.out += constants.GS + b"!" + (b"\x11" if wide else b"\x00")
         self.align, self.bold, self.wide = align, bold, wide
 
     def text(self, text: str) -> None:
@@ -142,38 +137,58 @@ class _Writer:
         columns = self.profile.columns // 2 if self.wide else self.profile.columns
         data = plain[:columns].encode(CODE_PAGES[self.profile.encoding], "replace")
         self.lost += data.count(b"?") - plain[:columns].count("?")
-        self.out._raw(data + b"\n")
+        self.out += data + b"\n"
 
 
-def load_escpos(cache: Path) -> Callable[[], Any]:
-    """Import python-escpos and return its Dummy class.
+def native_qr(text: str) -> bytes:
+    """A QR code that the printer draws (GS ( k), and a line feed."""
+    return b"".join(
+        (
+            _qr(_QR_MODEL, b"2\x00"),
+            _qr(_QR_SIZE, bytes((QR_MODULE_DOTS,))),
+            _qr(_QR_ECC, b"0"),
+            _qr(_QR_STORE, b"0" + text.encode()),
+            _qr(_QR_PRINT, b"0"),
+            b"\n",
+        )
+    )
 
-    `cache` is a directory that only the service user can write (the library unpickles what lies there).
+
+def _qr(function: bytes, body: bytes) -> bytes:
+    length = len(body) + 2
+    command: bytes = constants.GS + b"(k" + length.to_bytes(2, "little")
+    return command + _QR + function + body
+
+
+def picture_qr(text: str) -> bytes:
+    """A QR code as a picture (GS v 0), a few lines of dots at a time.
+
+    No pair of bytes in it is a real-time command (10 04, 10 14): a lone dot inside a byte would have to be
+    one dot wide, and a module is QR_MODULE_DOTS.
     """
-    with _import_lock:
-        cache.mkdir(parents=True, exist_ok=True)
-        _drop_cut_files(cache)
-        os.environ["ESCPOS_CAPABILITIES_PICKLE_DIR"] = str(cache)
-        root = logging.getLogger()
-        keep_root_as_it_is = logging.NullHandler()
-        root.addHandler(keep_root_as_it_is)  # the import calls basicConfig(), which then does nothing
-        before, tempfile.tempdir = tempfile.tempdir, str(cache)
-        try:
-            from escpos.printer import Dummy
-        finally:
-            tempfile.tempdir = before
-            root.removeHandler(keep_root_as_it_is)
-        for leftover in cache.glob("tmp*"):  # the import makes a temporary directory and forgets it
-            if leftover.is_dir() and not any(leftover.iterdir()):
-                leftover.rmdir()
-    make: Callable[[], Any] = Dummy
-    return make
+    from qrcode.constants import (
+        ERROR_CORRECT_L,
+    )  # comes with python-escpos; imported where a picture is wanted
+    from qrcode.main import QRCode
+
+    code = QRCode(border=0, error_correction=ERROR_CORRECT_L)
+    code.add_data(text)
+    code.make(fit=True)
+    rows = [_row(cells) for cells in code.get_matrix()]
+    step = QR_PICTURE_LINES // QR_MODULE_DOTS
+    pieces = [rows[at : at + step] for at in range(0, len(rows), step)]
+    return b"".join(_picture(piece) for piece in pieces) + b"\n"
 
 
-def _drop_cut_files(cache: Path) -> None:
-    """A disk that was full, or a power cut, left half a cache file: the import would fail on it for ever."""
-    for file in cache.glob("*.pickle"):
-        try:
-            pickle.loads(file.read_bytes())  # noqa: S301 - our own directory; the import reads it as well
-        except (EOFError, pickle.UnpicklingError, ValueError, AttributeError, ImportError, IndexError):
-            file.unlink()
+def _row(cells: list[bool]) -> bytes:
+    """A row of modules as dots, eight a byte, dark is 1."""
+    dots = "".join(("1" if dark else "0") * QR_MODULE_DOTS for dark in cells)
+    dots += "0" * (-len(dots) % 8)
+    return int(dots, 2).to_bytes(len(dots) // 8, "big")
+
+
+def _picture(rows: list[bytes]) -> bytes:
+    width, height = len(rows[0]), len(rows) * QR_MODULE_DOTS
+    size: bytes = width.to_bytes(2, "little") + height.to_bytes(2, "little")
+    head: bytes = _RASTER + size
+    return head + b"".join(row * QR_MODULE_DOTS for row in rows)

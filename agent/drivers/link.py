@@ -198,6 +198,10 @@ class Link(Protocol):
         """Write all of `data`; returns how many bytes left this machine before an error or the timeout."""
         ...
 
+    def port_status(self) -> int | None:
+        """A USB printer's port status: 0x20 no paper, 0x10 selected, 0x08 no error; None: it does not say."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -246,6 +250,9 @@ class _Descriptor:
 
     def read_within(self, timeout_ms: int) -> bytes:
         return self.read() if select.select([self._fd], [], [], timeout_ms / 1000)[0] else b""
+
+    def port_status(self) -> int | None:
+        return None
 
     def write(self, data: bytes, timeout_ms: int = WRITE_TIMEOUT_MS) -> int:
         deadline = time.monotonic() + timeout_ms / 1000
@@ -346,6 +353,9 @@ class LoopLink:
 
     def read_within(self, timeout_ms: int) -> bytes:
         return self.read() if select.select([self._far], [], [], timeout_ms / 1000)[0] else b""
+
+    def port_status(self) -> int | None:
+        return None
 
     def write(self, data: bytes, timeout_ms: int = WRITE_TIMEOUT_MS) -> int:
         del timeout_ms  # what does not fit into the wire is not waited for: nobody else reads it

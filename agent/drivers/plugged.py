@@ -126,6 +126,31 @@ def keyboard_node(url: DeviceUrl, sys_root: Path = SYS, dev_root: Path = DEV) ->
     return found[0].node
 
 
+def usblp_node(port: str, sys_root: Path = SYS, dev_root: Path = DEV) -> str | None:
+    """/dev/usb/lpN of the printer in this port, if usblp has it."""
+    return _usblp_nodes(sys_root, dev_root).get(port)
+
+
+def printer_node(url: DeviceUrl, sys_root: Path = SYS, dev_root: Path = DEV) -> str:
+    """/dev/usb/lpN of the printer that an lp URL names. Raises LinkError where there is none, or several."""
+    if url.ids is None:
+        return url.target
+    found = {}
+    for port, node in _usblp_nodes(sys_root, dev_root).items():
+        device = sys_root / "bus/usb/devices" / port
+        is_it = _ids(device) == (url.ids.vendor, url.ids.product) and url.port in (None, port)
+        if is_it and url.ids.serial in (None, _text(device / "serial")):
+            found[port] = node
+    if not found:
+        raise LinkError("lost", N_("{url} is not there: is it plugged in?", url=str(url)))
+    if len(found) > 1:
+        choices = ", ".join(f"{str(url).partition('?')[0]}?port={port}" for port in found)
+        raise LinkError(
+            "busy", N_("There are several of {url}; name one of {known}", url=str(url), known=choices)
+        )
+    return next(iter(found.values()))
+
+
 # ---- keyboards
 
 
@@ -256,11 +281,7 @@ def _serial_ports(sys_root: Path, dev_root: Path) -> Iterator[Plugged]:
 
 
 def _printers(sys_root: Path, dev_root: Path) -> Iterator[Plugged]:
-    nodes: dict[str, str] = {}
-    for lp in _children(sys_root / "class/usbmisc", "lp"):
-        device = _usb_device(lp / "device")
-        if device is not None:
-            nodes[device.name] = str(dev_root / "usb" / lp.name)
+    nodes = _usblp_nodes(sys_root, dev_root)
     interfaces = sorted((sys_root / "bus/usb/devices").glob("*:*"))
     devices = {
         interface.name.partition(":")[0]
@@ -282,6 +303,16 @@ def _printers(sys_root: Path, dev_root: Path) -> Iterator[Plugged]:
             port=port,
             likely=True,
         )
+
+
+def _usblp_nodes(sys_root: Path, dev_root: Path) -> dict[str, str]:
+    """USB port -> node. The numbers are shared with hiddev: a shop's only printer may be lp2."""
+    nodes = {}
+    for lp in _children(sys_root / "class/usbmisc", "lp"):
+        device = _usb_device(lp / "device")
+        if device is not None:
+            nodes[device.name] = str(dev_root / "usb" / lp.name)
+    return nodes
 
 
 def _ids(device: Path) -> tuple[int, int]:

@@ -35,6 +35,11 @@ class Teller:
         self._logged = 0
         self._changed_ms = 0
 
+    @property
+    def last_state(self) -> str | None:
+        """What was said last."""
+        return self._state.state if self._state is not None else None
+
     def say(self, state: DeviceState) -> None:
         """Post and log `state`, if it is news."""
         if state == self._state:

@@ -266,6 +266,17 @@ class Reader:
         ).fetchone()
         return parse_entry(row[0]) if row else None
 
+    def sale_of_entry(self, entry_id: str) -> tuple[int, int, str] | None:
+        """(epoch, seq, sale id) of a sale of ours by its entry's id, such as T1-1-7."""
+        _, _, numbers = entry_id.partition("-")
+        epoch, _, seq = numbers.rpartition("-")
+        if not (epoch.isdecimal() and seq.isdecimal()):
+            return None
+        row = self._db.execute(
+            "SELECT sale_id FROM document WHERE epoch = ? AND seq = ?", (int(epoch), int(seq))
+        ).fetchone()
+        return (int(epoch), int(seq), str(row[0])) if row and row[0] else None
+
     def sales(self, limit: int, account: int | None = None) -> Iterator[Sale]:
         """Committed sales of this till, newest first and at most `limit`; `account`: of one customer.
 

@@ -18,7 +18,7 @@ MAX_FAULTS = 100
 
 PAGES = {0: "cp437", 7: "cp866", 10: "cp866", 17: "cp866", 46: "cp1251", 59: "cp866", 73: "cp1251"}
 
-_ESC, _GS, _FS, _DLE, _LF, _CR = 0x1B, 0x1D, 0x1C, 0x10, 0x0A, 0x0D
+_ESC, _GS, _FS, _DLE, _LF, _CR, _NUL = 0x1B, 0x1D, 0x1C, 0x10, 0x0A, 0x0D, 0
 _ALIGN: tuple[Align, Align, Align] = ("left", "center", "right")
 _QR_STORE, _QR_PRINT = 80, 81
 _NOT_YET = 0
@@ -75,19 +75,24 @@ class _State:
 
 
 class EscPosParser:
-    """A printer's head: `answer` is called with what the printer says, `cut` with each finished slip."""
+    """A printer's head: `answer` is called with what the printer says, `cut` with each finished slip.
+
+    `condition` gives the answer to DLE EOT n.
+    """
 
     def __init__(
         self,
         answer: Callable[[bytes], None],
         cut: Callable[[tuple[PaperLine | PaperQr, ...]], None],
+        condition: Callable[[int], int] = lambda _: 0x12,
     ) -> None:
-        self._answer, self._cut = answer, cut
+        self._answer, self._cut, self._condition = answer, cut, condition
         self._pending = bytearray()
         self._parts: list[PaperLine | PaperQr] = []
         self._state = _State()
         self.faults: list[str] = []
         self.drawer_opened = 0
+        self.raster_lines = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
@@ -111,6 +116,8 @@ class EscPosParser:
             return 1
         if first in (_ESC, _GS, _FS, _DLE):
             return self._command(b)
+        if first == _NUL:
+            return 1  # ignored; many of them end a command that broke off
         if first < 0x20:
             self._fault(f"control byte {first:02x}")
             return 1
@@ -124,6 +131,8 @@ class EscPosParser:
         name = bytes(b[:2])
         if name == b"\x1d(":
             return self._sized(b)
+        if name == b"\x1dv":
+            return self._raster(b)
         length = _LENGTHS.get(name, 0)
         if name == b"\x1dV":
             length = 3 if len(b) < 3 or b[2] < 65 else 4
@@ -154,14 +163,14 @@ class EscPosParser:
         elif name == b"\x1bd":
             self._flush()
             self._parts += [PaperLine((), "left")] * args[0]
-        elif name == b"\x1bp":
+        elif name == b"\x1bp" or (name == b"\x10\x14" and args[0] == 1):
             self.drawer_opened += 1
         elif name == b"\x1dV":
             self._finish()
         elif name == b"\x1dr":
             self._answer(b"\x00")
         elif name == b"\x10\x04":
-            self._answer(b"\x12")
+            self._answer(bytes((self._condition(args[0]),)) if 0 < args[0] <= 4 else b"")
 
     def _sized(self, b: bytearray) -> int:
         """GS ( x pL pH ...: the length is in the command."""
@@ -175,6 +184,17 @@ class EscPosParser:
             self._answer(b"\x37\x22" + body[2:6] + b"\x00")
         else:
             self._fault(f"unknown command {bytes(b[:3]).hex(' ')}")
+        return length
+
+    def _raster(self, b: bytearray) -> int:
+        """GS v 0 m xL xH yL yH: a picture, which swallows so many bytes whatever they are."""
+        if len(b) < 8:
+            return _NOT_YET
+        length = 8 + (b[4] + 256 * b[5]) * (b[6] + 256 * b[7])
+        if len(b) < length:
+            return _NOT_YET
+        self._flush()
+        self.raster_lines += b[6] + 256 * b[7]
         return length
 
     def _qr(self, function: int, body: bytes) -> None:
@@ -226,4 +246,5 @@ _LENGTHS = {
     b"\x1bp": 5,
     b"\x1dr": 3,
     b"\x10\x04": 3,
+    b"\x10\x14": 5,
 }

@@ -6,7 +6,7 @@ import queue
 
 import pytest
 
-from agent.drivers.contracts import DeviceEvent, DeviceState, OutputEvent, ScanData
+from agent.drivers.contracts import DeviceEvent, DeviceState, OutputComplete, OutputEvent, ScanData
 
 
 class Inbox:
@@ -37,6 +37,12 @@ class Inbox:
             event = self.next()
             if isinstance(event, OutputEvent):
                 return event
+
+    def completed(self) -> str:
+        """The job that is on paper next; what else is said of jobs on the way is passed over."""
+        while not isinstance(event := self.output(), OutputComplete):
+            pass
+        return event.job_id
 
 
 @pytest.fixture
