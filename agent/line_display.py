@@ -3,7 +3,8 @@
 A display cannot wrap and nobody can scroll it: an amount stands whole at the right, and what is beside it is
 cut where there is no room: after a word where most of the name is left, else within one, with a full stop. A
 number is never cut, for «930» must not become «93». Its letters are those of a receipt printer (code page
-866), so text is taken through the same `substitute`.
+866), so text is taken through the same `substitute`; a display that has no Cyrillic brings its own `letters`,
+which come before the rows are laid out, for one letter may become two.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from loyalty.texts import N_, Text
 COLUMNS, ROWS = 20, 2
 
 Translate = Callable[[str], str]
+Letters = Callable[[str], str]
+"""Text as a display can show it, without control characters; it may grow longer."""
 Rows = tuple[str, str]
 
 
@@ -79,64 +82,65 @@ class Thanks:
 Shown: TypeAlias = Closed | Welcome | Item | Total | Recognised | Spends | Thanks
 
 
-def rows(shown: Shown, translate: Translate) -> Rows:
-    """Two rows of exactly twenty letters."""
-    say, amounts = _say(translate), Amounts(translate)
-    match shown:
-        case Closed():
-            return _centred(say(N_("The till is closed"))), _centred(say(N_("Please go to another")))
-        case Welcome(shop):
-            return _centred(say(N_("Welcome!"))), _centred(shop)
-        case Item(name, amount_minor, total_minor):
-            return (
-                _pair(name, amounts.hundredths(amount_minor)),
-                _pair(say(N_("Total")), amounts.hundredths(total_minor)),
-            )
-        case Total(pay_minor, saved_minor):
-            saved = _pair(say(N_("Saved")), amounts.hundredths(saved_minor)) if saved_minor else ""
-            return _pair(say(N_("TO PAY")), amounts.hundredths(pay_minor)), _centred(saved)
-        case Recognised(card, available):
-            points = "" if available is None else _pair(say(N_("Points")), _points(amounts, available))
-            return _pair(say(N_("Card")), masked_card(card)), points or _centred("")
-        case Spends(points, pay_minor):
-            return (
-                _pair(say(N_("Points spent")), _points(amounts, -points)),
-                _pair(say(N_("TO PAY")), amounts.hundredths(pay_minor)),
-            )
-        case Thanks(earned, change_minor):
-            first = say(N_("Thank you!"))
-            if change_minor:
+def rows(shown: Shown, translate: Translate, letters: Letters = substitute) -> Rows:
+    """Two rows of exactly twenty letters. `letters`: what this display can show (display_commands.py)."""
+    return _Rows(translate, letters).of(shown)
+
+
+class _Rows:
+    """Rows in one language, in the letters of one display."""
+
+    def __init__(self, translate: Translate, letters: Letters) -> None:
+        self._translate, self._letters = translate, letters
+        self._amounts = Amounts(translate)
+
+    def of(self, shown: Shown) -> Rows:
+        money = self._amounts.hundredths
+        match shown:
+            case Closed():
+                return self._said(N_("The till is closed")), self._said(N_("Please go to another"))
+            case Welcome(shop):
+                return self._said(N_("Welcome!")), self._centred(shop)
+            case Item(name, amount_minor, total_minor):
+                return self._pair(name, money(amount_minor)), self._say(N_("Total"), money(total_minor))
+            case Total(pay_minor, saved_minor):
+                saved = self._say(N_("Saved"), money(saved_minor)) if saved_minor else self._centred("")
+                return self._say(N_("TO PAY"), money(pay_minor)), saved
+            case Recognised(card, available):
+                points = self._centred("")
+                if available is not None:
+                    points = self._say(N_("Points"), self._points(available))
+                return self._say(N_("Card"), masked_card(card)), points
+            case Spends(points_spent, pay_minor):
                 return (
-                    _pair(say(N_("Change")), amounts.hundredths(change_minor)),
-                    _earned(say, amounts, earned) or _centred(first),
+                    self._say(N_("Points spent"), self._points(-points_spent)),
+                    self._say(N_("TO PAY"), money(pay_minor)),
                 )
-            return _centred(first), _earned(say, amounts, earned) or _centred("")
+            case Thanks(earned, change_minor):
+                thanks = self._said(N_("Thank you!"))
+                said = self._say(N_("Earned"), self._points(earned, sign=True)) if earned else None
+                if change_minor:
+                    return self._say(N_("Change"), money(change_minor)), said or thanks
+                return thanks, said or self._centred("")
 
+    def _points(self, hundredths: int, *, sign: bool = False) -> str:
+        return self._amounts.hundredths(hundredths, sign=sign).removesuffix(self._amounts.point + "00")
 
-def _earned(say: Callable[[Text], str], amounts: Amounts, earned: int) -> str:
-    if not earned:
-        return ""
-    return _pair(say(N_("Earned")), _points(amounts, earned, sign=True))
+    def _said(self, text: Text) -> str:
+        return self._centred(text.render(self._translate))
 
+    def _say(self, text: Text, right: str) -> str:
+        return self._pair(text.render(self._translate), right)
 
-def _say(translate: Translate) -> Callable[[Text], str]:
-    return lambda text: text.render(translate)
+    def _centred(self, text: str) -> str:
+        return _cut(self._letters(text).strip(), COLUMNS).center(COLUMNS)
 
-
-def _points(amounts: Amounts, hundredths: int, *, sign: bool = False) -> str:
-    return amounts.hundredths(hundredths, sign=sign).removesuffix(amounts.point + "00")
-
-
-def _centred(text: str) -> str:
-    return _cut(substitute(text).strip(), COLUMNS).center(COLUMNS)
-
-
-def _pair(left: str, right: str) -> str:
-    """`right` whole at the right edge, a blank between them; an amount without room is not shown at all."""
-    left, right = substitute(left).strip(), substitute(right).strip()
-    if len(right) > COLUMNS:
-        right = ""
-    return _cut(left, COLUMNS - len(right) - 1).ljust(COLUMNS - len(right)) + right
+    def _pair(self, left: str, right: str) -> str:
+        """`right` whole at the right edge, a blank between; an amount without room is not shown at all."""
+        left, right = self._letters(left).strip(), self._letters(right).strip()
+        if len(right) > COLUMNS:
+            right = ""
+        return _cut(left, COLUMNS - len(right) - 1).ljust(COLUMNS - len(right)) + right
 
 
 def _cut(text: str, room: int) -> str:
