@@ -22,6 +22,7 @@ from agent import pricing, replies
 from agent.cards import PAYMENT_CARD, QUOTE_WAIT_MS, Cards
 from agent.clock import AGREE_S, Clock
 from agent.courtesy import may_lend
+from agent.customer_display import CustomerDisplay
 from agent.drivers.contracts import (
     OutputComplete,
     OutputEvent,
@@ -49,11 +50,11 @@ from agent.inbox import (
 )
 from agent.limits import Over
 from agent.offline import heard
-from agent.offline.engine import InForce, without_settings
+from agent.offline.engine import InForce, wall_clock, without_settings
 from agent.offline.ledger_db import LedgerDb
 from agent.offline.pruning import pruned
 from agent.offline.records import DiskFull, Hold, LedgerFault, Place, Registration, Written
-from agent.outside import Outside
+from agent.outside import CustomerFacing, Outside
 from agent.readings import reading
 from agent.slip import SlipData, Translate, layout
 from agent.slip_data import as_copy, slip_data
@@ -160,6 +161,11 @@ class Counter:
         self._waits: dict[str, str] = {}  # sale -> the job of its slip that waits for the printer
         self._in_time: set[str] = set()  # open sales for which the centre has said the time
         self._last: Paid | None = None
+        self._display = CustomerDisplay(
+            outside.show if isinstance(outside, CustomerFacing) else lambda _: None,
+            lambda: self.in_force.settings.store.name if self.in_force is not None else "",
+            clock.monotonic_ms,
+        )
 
     # ------------------------------------------------------------------- cart and quote
 
@@ -169,6 +175,7 @@ class Counter:
         chosen = current.chosen and ask.body.redeem is msgspec.UNSET
         self._price(current, self._cart(ask.body, current), [ask])
         current.chosen = chosen
+        self._display.given(current.sale, _sum(ask.body.tenders))
 
     def change(self, ask: ChangeSale) -> None:
         """The cashier's choice, of a sale in hand: another card or none, points, tenders."""
@@ -186,6 +193,8 @@ class Counter:
         cart = msgspec.structs.replace(before, holder=holder, tenders=tenders, redeem=redeem, remarks=remarks)
         self._price(current, remarked(current.sale, cart), [ask])
         current.chosen = current.chosen or body.redeem is not msgspec.UNSET
+        if body.tenders is not msgspec.UNSET:
+            self._display.given(current.sale, _sum(body.tenders))
 
     def _price(self, current: OpenSale, cart: Cart, asks: Sequence[PutSale | ChangeSale]) -> None:
         """The sale has this cart now: price it, for whoever asked."""
@@ -251,6 +260,8 @@ class Counter:
                     for ask in current.waiting:
                         ask.reply.set_result(self._sale_reply(current))
                     current.waiting.clear()
+        if after.state is State.QUOTED and self._last_touched() is current:
+            self._display.quoted(after, current.in_force.catalog.name_of)
 
     def _rules(self, current: OpenSale, changed: Sale) -> InForce:
         """Those under which the sale was opened; of a parked one that opens anew, those of now."""
@@ -425,6 +436,7 @@ class Counter:
         """When `ring` is due, in monotonic milliseconds."""
         times = [o.due_ms for o in self._open.values()]
         times += [o.wish.asking.due_ms for o in self._open.values() if o.wish is not None]
+        times.append(self._display.next_timer_ms())
         return min((ms for ms in times if ms is not None), default=None)
 
     def ring(self) -> None:
@@ -435,6 +447,7 @@ class Counter:
                 self._finish(current)
             elif current.wish is not None and current.wish.asking.is_due(now_ms):
                 self._ask(current, current.wish, asking.TimeOver())
+        self._display.ring()
 
     def arrived(self, card_key: int) -> None:
         """What was to be heard of this card is here: price the sales that waited, or ask for their points."""
@@ -600,6 +613,7 @@ class Counter:
         else:
             self._health.clear("limit")
         self._tell(Sale(ask.sale_id, State.COMMITTED))
+        self._display.paid(ask.sale_id, offer)
 
     def _registration(self, offer: Offer) -> Registration | None:
         holder, seen = offer.cart.holder, offer.customer
@@ -654,6 +668,7 @@ class Counter:
             for late in waiting:
                 self._refuse(late, Problem(409, "voided", N_("the sale was voided meanwhile")))
         self._forget(ask.sale_id)
+        self._display.dropped(ask.sale_id)
         ask.reply.set_result(reply)
 
     def _append_void(self, ask: VoidSale, reply: dict[str, Any]) -> dict[str, Any]:
@@ -825,8 +840,12 @@ class Counter:
         if holder is None:
             return
         sale_id = current.sale.id if current is not None and waits is None else None
-        found = self._cards.customer(holder, "") is not None
-        self._outside.tell("card", {"card": holder.masked, "sale_id": sale_id, "found": found})
+        customer = self._cards.customer(holder, "")
+        self._outside.tell("card", {"card": holder.masked, "sale_id": sale_id, "found": customer is not None})
+        if waits is not None and self.in_force is not None:
+            shop_now = wall_clock(self.in_force.local(self._clock.now_s()))
+            here = sum(parcel.points for parcel in customer.live(shop_now)) if customer else None
+            self._display.card(waits.masked, here)
 
     # ----------------------------------------------------------------- for the cashier's page
 
@@ -939,6 +958,11 @@ class Counter:
 
 def _types(tenders: Sequence[TenderBody | str]) -> tuple[str, ...]:
     return tuple(one if isinstance(one, str) else one.type for one in tenders)
+
+
+def _sum(tenders: Sequence[TenderBody | str]) -> int:
+    """What tenders come to (minor units); one without an amount counts nothing."""
+    return sum(one.amount for one in tenders if isinstance(one, TenderBody))
 
 
 def _outcome(event: OutputEvent) -> str:

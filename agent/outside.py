@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agent.drivers.document import Document
+from agent.line_display import Shown
 from agent.offline.engine import PastRules
 from agent.sync.asking import HubPlace
 from loyalty.wire import ClaimRequest, HandoverRequest, HubReceiptRequest, Member
@@ -47,3 +48,11 @@ class Outside(Protocol):
     @property
     def printer_columns(self) -> int | None:
         """Columns of our own printer; None when there is none."""
+
+
+@runtime_checkable
+class CustomerFacing(Protocol):
+    """An outside with a display that the customer reads."""
+
+    def show(self, shown: Shown) -> None:
+        """Let the customer read this; of what comes faster than it can be shown, the last."""

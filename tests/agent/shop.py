@@ -38,6 +38,7 @@ from agent.inbox import (
     VoidBody,
     VoidSale,
 )
+from agent.line_display import Shown
 from agent.offline import engine
 from agent.offline.ledger_db import LedgerDb
 from agent.offline.snapshot_db import Members, SnapshotDb
@@ -111,6 +112,7 @@ class Outside:
         self.learned: list[tuple[int, Member]] = []
         self.slips: list[tuple[str, Document]] = []
         self.told: list[tuple[str, dict[str, Any]]] = []
+        self.shown: list[Shown] = []
         self.woken = 0
 
     def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
@@ -141,6 +143,9 @@ class Outside:
 
     def tell(self, event: str, data: dict[str, Any]) -> None:
         self.told.append((event, data))
+
+    def show(self, shown: Shown) -> None:
+        self.shown.append(shown)
 
     def print_slip(self, job_id: str, document: Document) -> None:
         self.slips.append((job_id, document))

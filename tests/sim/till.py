@@ -41,6 +41,7 @@ from agent.inbox import (
     RetryNoted,
 )
 from agent.inbox import LinkChanged as LinkTold
+from agent.line_display import Shown
 from agent.offline import heard
 from agent.offline.engine import InForce, PastRules
 from agent.offline.ledger_db import LedgerDb
@@ -113,6 +114,9 @@ class Outside:
 
     def tell(self, event: str, data: dict[str, Any]) -> None:
         """Nobody listens."""
+
+    def show(self, shown: Shown) -> None:
+        """Nobody reads it; what is decided to be shown must not trip over anything that happens here."""
 
     def print_slip(self, job_id: str, document: Document) -> None:
         self._till.later.append(OutputComplete("printer", job_id))
