@@ -44,7 +44,8 @@ UPDATE_MS = 200
 REFRESH_MS = 60_000
 WRITE_TIMEOUT_MS = 1_000
 STOP_TIMEOUT_MS = 5_000
-SCHEMES = ("serial", "tcp", "usb", "loop")
+# A display with a USB plug is a serial port to the kernel.
+SCHEMES = ("serial", "tcp", "loop")
 
 _UNPLUGGED = N_("The customer's display is unplugged: check its cable.")
 _TAKES_NOTHING = N_("The customer's display takes no data: is it switched on, is its cable in?")

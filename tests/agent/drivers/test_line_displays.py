@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.drivers import line_display
 from agent.drivers.contracts import DeviceState
 from agent.drivers.display_commands import CommandSet, DisplayProfile, Rows, initialise, show
 from agent.drivers.fakes.virtual_display import BLANK, VirtualDisplay
 from agent.drivers.line_display import REFRESH_MS, UPDATE_MS, LineDisplayThread, Pace, Update
-from agent.drivers.link import UrlError
+from agent.drivers.link import LoopLink, UrlError
 from tests.agent.drivers.conftest import Inbox
 
 MILK = ("Молоко         89,90", "Итого          89,90")
@@ -178,6 +179,27 @@ def test_a_display_behind_a_serial_server(make: Make, inbox: Inbox) -> None:
         assert inbox.state() == "lost"
 
 
+def test_a_display_that_holds_its_cable_busy_is_off(
+    make: Make, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With flow=rts a display that is switched off takes nothing, for as long as it is off."""
+    is_off = [True]
+
+    class Held(LoopLink):
+        def write(self, data: bytes, timeout_ms: int = 0) -> int:
+            return 0 if is_off[0] else len(data)
+
+    monkeypatch.setattr(line_display, "open_link", lambda _: Held())
+    till = make("loop:")
+    state = inbox.next()
+    assert isinstance(state, DeviceState)
+    assert state.state == "lost"
+    assert "switched on" in str(state.hint)
+    is_off[0] = False
+    till.look_again()
+    assert inbox.state() == "online"
+
+
 def test_letters_that_are_lost_are_said_once(
     make: Make, display: VirtualDisplay, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,7 +212,9 @@ def test_letters_that_are_lost_are_said_once(
     assert "1 letters are not in cp866" in caplog.text
 
 
-@pytest.mark.parametrize("url", ["file:/tmp/display", "evdev:by-id/kbd", "lp:/dev/usb/lp0", "auto"])
+@pytest.mark.parametrize(
+    "url", ["file:/tmp/display", "evdev:by-id/kbd", "lp:/dev/usb/lp0", "usb:04b8:0e15", "auto"]
+)
 def test_what_is_no_display_is_refused(url: str, inbox: Inbox) -> None:
     with pytest.raises(UrlError):
         LineDisplayThread("customer", url, inbox.post, profile=DisplayProfile())
