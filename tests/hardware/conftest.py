@@ -118,7 +118,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
         guest.put("/run/checkout.tar.gz", checkout())
         guest.do("tar -xzf /run/checkout.tar.gz -C /opt/kopilka && rm /run/checkout.tar.gz")
         guest.do(f"{PYTHON} -m compileall -q /opt/kopilka/agent /opt/kopilka/loyalty", 120)
-        for file in ("far_ends.py", "listen.py"):
+        for file in ("far_ends.py", "listen.py", "print_slips.py"):
             guest.put(f"/usr/local/lib/{file}", (BED / file).read_bytes())
         guest.do(f"{FAR} setup")
         guest.save("made")

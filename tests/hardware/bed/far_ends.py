@@ -156,7 +156,7 @@ def send_bytes(name: str, data: str) -> None:
     os.close(descriptor)
 
 
-SET_STATUS = 0x67 << 8 | 0x22 | 1 << 30 | 1 << 16  # GADGET_SET_PRINTER_STATUS of linux/usb/g_printer.h
+SET_STATUS = 3 << 30 | 1 << 16 | 0x67 << 8 | 0x22  # GADGET_SET_PRINTER_STATUS of linux/usb/g_printer.h
 
 
 def be_printer(name: str, file: str, status: int | None, *, mute: bool) -> None:
