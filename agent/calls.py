@@ -116,6 +116,10 @@ CALLS = (
         lambda g: inbox.LookUpGoods(g.body), inbox.GoodsLookupBody, is_light=True,
     ),
     Call(
+        "POST", "/v1/drawer", "openDrawer", "Somebody opens the cash drawer", (shapes.DrawerReply,),
+        lambda g: inbox.OpenDrawer(g.body), inbox.DrawerBody, also=(409,),
+    ),
+    Call(
         "GET", "/v1/status", "getStatus", "How does the till stand?", (shapes.StatusReply,),
         lambda _: inbox.StatusAsked(),
     ),

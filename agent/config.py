@@ -10,14 +10,17 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import tomllib
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from agent.drivers.escpos_doc import CODE_PAGES
+from agent.drivers.display_commands import LATIN, DisplayProfile
+from agent.drivers.escpos_doc import CODE_PAGES, PrinterProfile
 from agent.drivers.link import UrlError, parse_url
+from agent.drivers.printer_models import GENERIC, UnknownModelError, profile_of
 from loyalty.texts import N_, Text
 
 DEFAULT_PATH = Path("/etc/kopilka/agent.toml")
@@ -27,6 +30,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "printer.columns": ("32", "42", "48"),
     "printer.encoding": tuple(CODE_PAGES),
+    "printer.qr": ("native", "image", "off"),
+    "printer.proof": ("id", "status", "none"),
 }
 
 
@@ -84,13 +89,53 @@ class ScannerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PrinterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The ESC/POS printer: where, how wide, and which code page holds Cyrillic on this model."""
+    """The ESC/POS printer: where, and which model (agent/drivers/printer_models.py).
+
+    What is left out is as the model has it: `columns`; `encoding`, and `code_page`, the model's own number
+    for it; `qr` (native, image, off); `cutter`; `proof` (id, status, none); `realtime_status`. `drawer`: a
+    cash drawer hangs on it.
+    """
 
     url: str
-    columns: int = 48
-    encoding: str = "cp866"
-    code_page: Annotated[int, Meta(ge=0, le=255)] = 17
+    model: str = GENERIC
+    columns: int | None = None
+    encoding: str | None = None
+    code_page: Annotated[int, Meta(ge=0, le=255)] | None = None
+    qr: str | None = None
+    cutter: bool | None = None
+    proof: str | None = None
+    realtime_status: bool | None = None
+    drawer: bool = False
     answer_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 3000
+
+    def profile(self) -> PrinterProfile:
+        """What the printer is like. Raises UnknownModelError or ValueError."""
+        said: dict[str, Any] = {
+            "columns": self.columns,
+            "encoding": self.encoding,
+            "page": self.code_page,
+            "qr": self.qr,
+            "cutter": self.cutter,
+            "proof": self.proof,
+            "realtime_status": self.realtime_status,
+        }
+        return replace(
+            profile_of(self.model), **{key: value for key, value in said.items() if value is not None}
+        )
+
+
+class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The customer's display of 2×20: where, its commands and letters (agent/drivers/display_commands.py)."""
+
+    url: str
+    commands: str = "epson"
+    charset: str = LATIN
+    page: Annotated[int, Meta(ge=0, le=255)] | None = None
+    country: str | None = None
+
+    def profile(self) -> DisplayProfile:
+        """What the display is like. Raises ValueError."""
+        return DisplayProfile(self.commands, self.charset, self.page, self.country)  # type: ignore[arg-type]
 
 
 class HubConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,6 +168,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     screen: ScreenConfig = ScreenConfig()
     scanners: tuple[ScannerConfig, ...] = ()
     printer: PrinterConfig | None = None
+    display: DisplayConfig | None = None
     hub: HubConfig | None = None
 
 
@@ -156,8 +202,10 @@ def parse(raw: dict[str, object], where: str) -> Config:
         "log_level": config.log_level,
     }
     if config.printer is not None:
-        given["printer.columns"] = str(config.printer.columns)
-        given["printer.encoding"] = config.printer.encoding
+        for key in ("columns", "encoding", "qr", "proof"):
+            value = getattr(config.printer, key)
+            if value is not None:
+                given[f"printer.{key}"] = str(value)
     for key, got in given.items():
         if got not in CHOICES[key]:
             known = ", ".join(CHOICES[key])
@@ -165,6 +213,7 @@ def parse(raw: dict[str, object], where: str) -> Config:
                 "{path}: {key} is {got}; write one of {known}", path=where, key=key, got=got, known=known
             )
             raise ConfigError(text)
+    _check_outputs(config, where)
     for number, scanner in enumerate(config.scanners):
         _check_scanner(scanner, where, f"scanners[{number}]")
     if not _is_loopback(config.api.host):
@@ -182,6 +231,21 @@ def parse(raw: dict[str, object], where: str) -> Config:
         )
         raise ConfigError(text)
     return config
+
+
+def _check_outputs(config: Config, where: str) -> None:
+    """The printer's and the display's address, and what they are said to be like."""
+    for key, output in (("printer", config.printer), ("display", config.display)):
+        if output is None:
+            continue
+        try:
+            parse_url(output.url)
+            output.profile()
+        except (UrlError, UnknownModelError) as error:
+            text = N_("{path}: {key}: {why}", path=where, key=key, why=error.text)
+            raise ConfigError(text) from error
+        except ValueError as error:
+            raise ConfigError(N_("{path}: {key}: {why}", path=where, key=key, why=error)) from error
 
 
 def _check_scanner(scanner: ScannerConfig, where: str, key: str) -> None:

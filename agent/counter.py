@@ -76,6 +76,7 @@ log = logging.getLogger(__name__)
 CARD_WAITS_S = 60  # a card scanned before its sale (till.md §3)
 JOBS_REMEMBERED = 64
 TOLD = (State.WAITING, State.QUOTED, State.CLOSED)  # states of an open sale that listeners hear of
+CASH = "cash"  # the type of a tender that goes into the drawer
 NOT_KEPT = "-"  # instead of a code that must not be written down
 NO_CLOCK = "1970-01-01T00:00:00+00:00"
 
@@ -158,6 +159,7 @@ class Counter:
         self._open: OrderedDict[str, OpenSale] = OrderedDict()  # the sale last touched stands last
         self._scanned: tuple[Holder, int] | None = None  # a card that waits for its sale, since
         self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self.on_cash: Callable[[str], None] = lambda _: None  # a sale was paid in cash
         self._waits: dict[str, str] = {}  # sale -> the job of its slip that waits for the printer
         self._in_time: set[str] = set()  # open sales for which the centre has said the time
         self._last: Paid | None = None
@@ -614,6 +616,8 @@ class Counter:
             self._health.clear("limit")
         self._tell(Sale(ask.sale_id, State.COMMITTED))
         self._display.paid(ask.sale_id, offer)
+        if any(tender.type == CASH for tender in ask.body.tenders):
+            self.on_cash(ask.sale_id)
 
     def _registration(self, offer: Offer) -> Registration | None:
         holder, seen = offer.cart.holder, offer.customer

@@ -181,9 +181,9 @@ def _printer(box: Box) -> Iterator[Finding]:
     yield _device(box, "printer", "printer", lambda: _try_printer(printer))
     text = N_(
         "printer: {columns} columns, {encoding} by code page {page}",
-        columns=printer.columns,
-        encoding=printer.encoding,
-        page=printer.code_page,
+        columns=printer.profile().columns,
+        encoding=printer.profile().encoding,
+        page=printer.profile().page,
     )
     yield Finding("code_page", "ok", text, N_("see that it is right on paper: kopilka-agent print-test"))
 

@@ -315,6 +315,22 @@ class FindSales:
     reply: Reply = field(default_factory=Future)
 
 
+class DrawerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/drawer`: who opens the drawer, and why; `act_id` makes a repeated call one act."""
+
+    act_id: Name
+    operator: Word
+    reason: Word
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDrawer:
+    """Open the cash drawer."""
+
+    body: DrawerBody
+    reply: Reply = field(default_factory=Future)
+
+
 @dataclass(frozen=True, slots=True)
 class LookUpGoods:
     """What is this barcode?"""
@@ -372,6 +388,7 @@ Ask: TypeAlias = (
     | ListOpen
     | FindSales
     | LookUpGoods
+    | OpenDrawer
     | LookUpCard
     | RegisterCard
     | ScreenAsked

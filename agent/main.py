@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from agent.config import Config, ScannerConfig
-from agent.drivers.contracts import POSPrinter
+from agent.drivers.contracts import LineDisplay, POSPrinter
 from agent.drivers.document import Document
 from agent.inbox import (
     ApplyAsked,
@@ -49,6 +49,7 @@ from agent.inbox import (
     RetryNoted,
     Stop,
 )
+from agent.line_display import Closed, Rows, Shown, rows
 from agent.offline import engine, heard
 from agent.offline.engine import InForce, PastRules
 from agent.offline.files import FileError
@@ -60,6 +61,7 @@ from agent.screen.view import Screen
 from agent.sorter import Sorter
 from agent.state import StateDir
 from agent.stopping import Stopping
+from agent.texts import translator
 from agent.till import Till
 from loyalty import __version__
 from loyalty import settings as settings_files
@@ -240,6 +242,8 @@ class OutsideWorld:
     hub: HubThread | None = None
     shelf: SnapshotDb | None = None
     printer: POSPrinter | None = None
+    display: LineDisplay | None = None
+    lay_out: Callable[[Shown], Rows] | None = None
     printer_columns: int | None = None
     compile_past: Callable[[PastRules], None] | None = None
     feed: Feed | None = None
@@ -283,6 +287,16 @@ class OutsideWorld:
         """snapshot.db has one writer, the sync thread."""
         if self.sync is not None and self.shelf is not None:
             self.sync.run(partial(self.shelf.learn, card_key, member, now_s()))
+
+    def open_drawer(self, act_id: str) -> None:
+        """Open the drawer that hangs on our printer."""
+        if self.printer is not None:
+            self.printer.open_drawer(act_id)
+
+    def show(self, shown: Shown) -> None:
+        """Let the customer read this."""
+        if self.display is not None and self.lay_out is not None:
+            self.display.show(self.lay_out(shown))
 
     def tell(self, event: str, data: dict[str, Any]) -> None:
         """Whoever listens hears of it."""
@@ -346,6 +360,7 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     in_force = programme.at_start(ledger)
     interval_s = in_force.settings.sync_interval_s if in_force else FIRST_INTERVAL_S
     outside = OutsideWorld(shelf=shelf, compile_past=partial(compile_past, inbox, state.snapshot))
+    _display(config, inbox, outside)  # before the till: what it shows first is the welcome
     till = Till(
         identity=identity,
         chain_key=state.chain_key(),
@@ -359,9 +374,11 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
         language=config.language,
         version=__version__,
         screen=Screen(config.screen.mode, config.language),
+        has_drawer=config.printer is not None and config.printer.drawer,
     )
     sorter.till = till
     _printer(config, state, inbox, outside)
+    scanners.also = [each.look_again for each in (outside.printer, outside.display) if each is not None]
     applied = Reader.open(state.ledger)  # the bell's
     _links(state, identity, inbox, outside, programme, versions, applied, interval_s)
     hub = _hub(config, state, identity, inbox, till)
@@ -399,6 +416,8 @@ def _run(config: Config, state: StateDir, ledger: LedgerDb, identity: Identity) 
     outside.hub.stop(STOP_TIMEOUT_S)
     if outside.printer is not None:
         outside.printer.stop()
+    if outside.display is not None:
+        outside.display.stop()
     inbox.post(Stop())
     loop.join()
     versions.close()
@@ -439,14 +458,9 @@ def _scanners(config: Config, state: StateDir, inbox: Inbox, sorter: Sorter) -> 
 def _printer(config: Config, state: StateDir, inbox: Inbox, outside: OutsideWorld) -> None:
     if config.printer is None:
         return
-    from agent.drivers.escpos_doc import PrinterProfile
     from agent.drivers.pos_printer import EscPosPrinter
 
-    profile = PrinterProfile(
-        columns=config.printer.columns,
-        encoding=config.printer.encoding,
-        page=config.printer.code_page,
-    )
+    profile = config.printer.profile()
     outside.printer = EscPosPrinter(
         "printer",
         config.printer.url,
@@ -455,8 +469,22 @@ def _printer(config: Config, state: StateDir, inbox: Inbox, outside: OutsideWorl
         profile=profile,
         deadline_ms=config.printer.answer_timeout_ms,
     )
-    outside.printer_columns = config.printer.columns
+    outside.printer_columns = profile.columns
     outside.printer.start()
+
+
+def _display(config: Config, inbox: Inbox, outside: OutsideWorld) -> None:
+    if config.display is None:
+        return
+    from agent.drivers.line_display import LineDisplayThread
+
+    profile = config.display.profile()
+    say = translator(config.language)
+    outside.lay_out = lambda shown: rows(shown, say, profile.letters)
+    outside.display = LineDisplayThread(
+        "display", config.display.url, inbox.post, profile=profile, at_stop=outside.lay_out(Closed())
+    )
+    outside.display.start()
 
 
 def _links(

@@ -42,6 +42,9 @@ class Outside(Protocol):
     def print_slip(self, job_id: str, document: Document) -> None:
         """Print; an output event follows."""
 
+    def open_drawer(self, act_id: str) -> None:
+        """Open the cash drawer; an output event follows."""
+
     def tell(self, event: str, data: dict[str, Any]) -> None:
         """Whoever listens to the till's events hears of it (agent/feed.py)."""
 

@@ -318,6 +318,12 @@ class GoodsFound(Shape):
     goods: list[GoodsReply]
 
 
+class DrawerReply(Shape):
+    """`POST /v1/drawer`: it has got the impulse."""
+
+    act_id: str
+
+
 class SyncReply(Shape):
     """The exchange is over, well or not: see `GET /v1/status`."""
 
@@ -343,7 +349,7 @@ class DeviceReply(Shape):
     """A device, and what to do where it does not work."""
 
     name: str
-    state: Literal["online", "lost", "busy", "denied"]
+    state: Literal["online", "degraded", "lost", "busy", "denied"]
     hint: Said | None
 
 

@@ -29,6 +29,7 @@ from agent.cards import Cards
 from agent.cashier import Cashier
 from agent.clock import Clock
 from agent.counter import Counter
+from agent.drawer import Drawer
 from agent.drivers.contracts import (
     DeviceState,
     OutputComplete,
@@ -66,6 +67,7 @@ from agent.inbox import (
     LookupFailed,
     LookUpGoods,
     NewInForce,
+    OpenDrawer,
     PastRulesReady,
     PrintSale,
     Problem,
@@ -122,6 +124,7 @@ class Till:
         language: str,
         version: str,
         screen: Screen = BESIDE_A_CASH_PROGRAM,
+        has_drawer: bool = False,
     ) -> None:
         self._identity = identity
         self._ledger = ledger_db
@@ -184,6 +187,9 @@ class Till:
             clock=self._clock,
             refuse=self._refuse,
         )
+        self._drawer = Drawer(outside, has_drawer=has_drawer)
+        if screen.mode == "stand_alone":
+            self._counter.on_cash = self._drawer.paid
         self._cashier = Cashier(
             identity=identity,
             ledger_db=ledger_db,
@@ -279,6 +285,8 @@ class Till:
                 self._answer(event, self._cashier.open_sales)
             case FindSales():
                 self._answer(event, self._finding.find)
+            case OpenDrawer():
+                self._answer(event, self._drawer.ask)
             case LookUpGoods():
                 self._answer(event, self._cashier.goods)
             case ScreenAsked():
@@ -298,7 +306,8 @@ class Till:
                 self._health.device(event)
                 self._outside.tell("device", {"name": event.device, "state": event.state})
             case OutputComplete() | OutputFailed() | OutputUnknown() | OutputWaiting():
-                counter.printed(event)
+                if not self._drawer.opened(event):
+                    counter.printed(event)
             case LookedUp(card_key, member):
                 if self._cards.looked_up(card_key, member):
                     self._arrived(card_key)

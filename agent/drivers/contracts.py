@@ -121,6 +121,31 @@ class Scanner(Protocol):
         ...
 
 
+class LineDisplay(Protocol):
+    """A customer's display of two rows of twenty letters."""
+
+    @property
+    def name(self) -> str:
+        """As the configuration calls it."""
+        ...
+
+    def start(self) -> None:
+        """Begin to show; a display that is not there yet is waited for. Returns at once."""
+        ...
+
+    def show(self, rows: tuple[str, str]) -> None:
+        """Show these rows; of those that come faster than it can show them, the last. Never blocks."""
+        ...
+
+    def look_again(self) -> None:
+        """Something was plugged in."""
+        ...
+
+    def stop(self) -> None:
+        """Leave what is to stand on it at the end, and end the thread. Safe to call twice."""
+        ...
+
+
 class POSPrinter(Protocol):
     """A receipt printer."""
 

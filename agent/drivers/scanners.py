@@ -63,6 +63,7 @@ class Scanners:
             else:
                 self._add(setting, setting.url)
         self._found = 0
+        self.also: Sequence[Callable[[], None]] = ()  # what else wants to hear that something was plugged in
         self._hotplug = HotPlug(self._changed)
 
     def start(self) -> None:
@@ -72,8 +73,7 @@ class Scanners:
         self._look()
         if self._auto is not None and not self._found:
             self._post(DeviceState(self._auto.name, "lost", _NONE_FOUND))
-        if self._threads or self._auto is not None:
-            self._hotplug.start()
+        self._hotplug.start()
 
     def stop(self) -> None:
         """Release every device. Safe to call twice."""
@@ -86,6 +86,8 @@ class Scanners:
         self._look()
         for thread in self._threads:
             thread.look_again()
+        for look_again in self.also:
+            look_again()
 
     def _look(self) -> None:
         """Take the scanners that `auto` has not taken yet."""

@@ -113,6 +113,7 @@ class Outside:
         self.slips: list[tuple[str, Document]] = []
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.shown: list[Shown] = []
+        self.drawer_acts: list[str] = []
         self.woken = 0
 
     def wake_sync(self, *, force: bool = False, done: Callable[[], None] | None = None) -> None:
@@ -143,6 +144,9 @@ class Outside:
 
     def tell(self, event: str, data: dict[str, Any]) -> None:
         self.told.append((event, data))
+
+    def open_drawer(self, act_id: str) -> None:
+        self.drawer_acts.append(act_id)
 
     def show(self, shown: Shown) -> None:
         self.shown.append(shown)

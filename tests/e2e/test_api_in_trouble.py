@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agent.demo.stage import Office, TillBox, wait_for
-from agent.pos_client import PosClient
+from agent.pos_client import PosClient, PosRefused
 
 CARD, STRANGER = "2000000000015", "2000000000039"
 LINES = [{"id": "1", "barcode": "4600000000015", "price": 8990, "quantity": 3000}]
@@ -63,10 +63,17 @@ def test_while_the_printer_is_silent_out_of_paper_or_off(office: Office, till: T
     till.printer.power_off()
     assert sell(pos, "r4")["state"] == "committed"
     assert pos.status()["till"] == "T1"
-    till.printer.power_on()
+    assert "print" in {trouble["code"] for trouble in pos.status()["troubles"]}
+    with pytest.raises(PosRefused, match="slip_waits"):
+        pos.print_again("r4", "p1")
+    slips = len(till.printer.slips)
     till.printer.load_paper()
+    till.printer.power_on()
+    wait_for("the slips that waited", lambda: len(till.printer.slips) - slips >= 2)
+    wait_for("the till to know", lambda: "print" not in {t["code"] for t in pos.status()["troubles"]})
     pos.print_again("r4", "p1")
     wait_for("the copy", lambda: any("КОПИЯ" in slip.text for slip in till.printer.slips))
+    assert len(till.printer.slips) - slips == 3
     pos.close()
 
 

@@ -115,6 +115,9 @@ class Outside:
     def tell(self, event: str, data: dict[str, Any]) -> None:
         """Nobody listens."""
 
+    def open_drawer(self, act_id: str) -> None:
+        """There is no drawer."""
+
     def show(self, shown: Shown) -> None:
         """Nobody reads it; what is decided to be shown must not trip over anything that happens here."""
 
