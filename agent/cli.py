@@ -27,6 +27,7 @@ COMMANDS = {
     "devices": "agent.devices_command:devices_command",
     "doctor": "agent.doctor_command:doctor_command",
     "ledger": "agent.ledger_command:ledger_command",
+    "print-test": "agent.print_test_command:print_test_command",
     "quote": "agent.quote_command:quote_command",
     "restore": "agent.backup_command:restore_command",
     "rulebook": "agent.rulebook_command:rulebook_command",

@@ -211,15 +211,32 @@ def furnish(directory: Path, cards: int) -> tuple[Path, VirtualScanner]:
         "http://127.0.0.1:9",
     )
     ledger.close()
-    shelf = SnapshotDb(state.snapshot)
     drawn = workload.draw([RULES], [20], 10)
     skus = {sku: {"name": sku, "unit": "шт", **goods} for sku, goods in drawn.catalog["skus"].items()}
     catalog = {"format": 1, "currency": "RUB", "categories": drawn.catalog["categories"], "skus": skus}
-    for channel, name, content in (
-        ("settings.S1", "settings.json", msgspec.json.encode(api_till.SETTINGS)),
-        ("rulebook.all", "rulebook.json", drawn.rulebooks[RULES].encode()),
-        ("catalog.all", "catalog.json", msgspec.json.encode(catalog)),
-    ):
+    stage(
+        state.snapshot,
+        {
+            "settings.S1": ("settings.json", msgspec.json.encode(api_till.SETTINGS)),
+            "rulebook.all": ("rulebook.json", drawn.rulebooks[RULES].encode()),
+            "catalog.all": ("catalog.json", msgspec.json.encode(catalog)),
+        },
+        cards,
+    )
+    scanner = VirtualScanner(directory / "scanner")
+    config = directory / "agent.toml"
+    config.write_text(
+        f'state_dir = "till"\n[api]\nport = 0\n[[scanners]]\nurl = "{scanner.url}"\n'
+        '[printer]\nurl = "tcp:127.0.0.1:9"\n',
+        encoding="utf-8",
+    )
+    return config, scanner
+
+
+def stage(snapshot: Path, contents: dict[str, tuple[str, bytes]], cards: int = 0) -> None:
+    """A snapshot.db with these channels in force (name -> file name and content), and so many members."""
+    shelf = SnapshotDb(snapshot)
+    for channel, (name, content) in contents.items():
         ref = FileRef(sha256(content).hexdigest(), len(content))
         manifest = Manifest(FORMAT, channel, 1, None, 1, 0, 2**40, 2**40, {name: ref}, 1)
         shelf.stage(manifest, encode_manifest(manifest), {name: content})
@@ -232,14 +249,6 @@ def furnish(directory: Path, cards: int) -> tuple[Path, VirtualScanner]:
         )
         shelf._db.executemany("INSERT INTO card VALUES (?, ?)", ((n * 7_919, n) for n in range(cards)))
     shelf.close()
-    scanner = VirtualScanner(directory / "scanner")
-    config = directory / "agent.toml"
-    config.write_text(
-        f'state_dir = "till"\n[api]\nport = 0\n[[scanners]]\nurl = "{scanner.url}"\n'
-        '[printer]\nurl = "tcp:127.0.0.1:9"\n',
-        encoding="utf-8",
-    )
-    return config, scanner
 
 
 def start_till(config: Path) -> tuple[float, float]:

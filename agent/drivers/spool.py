@@ -139,11 +139,14 @@ def _packed(job: Document | bytes) -> bytes:
 
 
 def _part(part: Line | Qr | Cut) -> tuple[str, str, bool, str, bool]:
-    if isinstance(part, Line):
-        return "line", part.text, part.bold, part.align, part.wide
-    return (
-        ("qr", part.data, False, "left", False) if isinstance(part, Qr) else ("cut", "", False, "left", False)
-    )
+    match part:
+        case Line(text, bold, align, wide):
+            kept = ("line", text, bold, str(align), wide)
+        case Qr(data):
+            kept = ("qr", data, False, "left", False)
+        case Cut():
+            kept = ("cut", "", False, "left", False)
+    return kept
 
 
 def _unpacked(body: bytes) -> Document | bytes | None:

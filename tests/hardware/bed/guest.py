@@ -68,8 +68,8 @@ class Guest:
 
     # ---------------------------------------------------------------- its life
 
-    def boot(self) -> Guest:
-        """From nothing, as after power-on; returns when it answers."""
+    def boot(self, saved: str | None = None) -> Guest:
+        """From nothing, as after power-on, or from a state that was kept; returns when it answers."""
         directory = self._directory
         directory.mkdir(parents=True, exist_ok=True)
         if not self._overlay.exists():
@@ -77,7 +77,8 @@ class Guest:
             command = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self._overlay)]
             subprocess.run(command, check=True)
         number = next(_sockets)
-        self._start(directory / f"hands{number}", directory / f"monitor{number}", [])
+        more = ["-loadvm", saved] if saved is not None else []
+        self._start(directory / f"hands{number}", directory / f"monitor{number}", more)
         return self
 
     def _start(self, hands: Path, monitor: Path, more: list[str]) -> None:

@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ MODULES_NOT_NEEDED = (
     "drivers/net/wireless",
     "drivers/net/ethernet",
     "drivers/scsi",
+    "drivers/ata",
     "drivers/iio",
     "drivers/staging",
     "drivers/edac",
@@ -102,9 +104,17 @@ def image() -> Image:
 def _name() -> str:
     """Everything that goes into the image, as a hash."""
     digest = hashlib.sha256(sys.version.encode())
-    for file in (Path(__file__), CHECKOUT / "pyproject.toml", *sorted(INSIDE.iterdir())):
+    digest.update(repr(_requirements()).encode())
+    for file in (Path(__file__), *sorted(INSIDE.iterdir())):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _requirements() -> list[str]:
+    """What the agent needs of others."""
+    with (CHECKOUT / "pyproject.toml").open("rb") as file:
+        found: list[str] = tomllib.load(file)["project"]["dependencies"]
+    return found
 
 
 def _build(place: Path) -> None:
@@ -180,13 +190,9 @@ def _initramfs(place: Path, root: Path, version: str) -> None:
 def _libraries(root: Path) -> None:
     """The agent's requirements, for the guest's Python: it is of the same version as ours."""
     site = root / "opt/kopilka/site"
-    with (CHECKOUT / "pyproject.toml").open("rb") as file:
-        import tomllib
-
-        wanted = tomllib.load(file)["project"]["dependencies"]
     _run(
         *(sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-compile"),
-        *("--target", str(site), *wanted),
+        *("--target", str(site), *_requirements()),
     )
     _run(sys.executable, "-m", "compileall", "-q", "-s", str(root), str(site))
 
