@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.drivers.printer_models import MODELS
 from scripts.drawings import DRAWINGS, flows_table
 
 ROOT = Path(__file__).parents[1]
@@ -63,3 +64,22 @@ def test_make_alone_lists_the_targets() -> None:
     listed = subprocess.run(["make", "-s", "-C", ROOT], capture_output=True, text=True, check=True).stdout
     for target in ("demo", "test", "lint", "types", "imports", "setup", "clean"):
         assert f"make {target} " in listed
+
+
+def test_each_of_forty_failures_is_tried_by_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 41))
+    tests = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert all(re.search(r"`test_\w+`", names) for _, names in rows)
+    assert named - tests == set()
+
+
+def test_every_printer_model_stands_on_the_page() -> None:
+    page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    assert all(model in page or f"-{model.rsplit('-', 1)[1]}" in page for model in MODELS)

@@ -55,15 +55,15 @@ class Till:
         """Cables are pulled."""
         self.do(" && ".join(f"{FAR} unplug {name}" for name in names))
 
-    def listen(self, *scanners: str) -> None:
-        """Start scanners of ours (NAME=URL[,MODE])."""
+    def listen(self, *scanners: str, user: str = "") -> None:
+        """Start scanners of ours (NAME=URL[,MODE]); `user`: a command that changes who runs them."""
         words = " ".join(f"'{scanner}'" for scanner in scanners)
-        self.spawn(f"{PYTHON} /usr/local/lib/listen.py {HEARD} {words}", "listen")
+        self.spawn(f"{user}{PYTHON} /usr/local/lib/listen.py {HEARD} {words}", "listen")
 
     def spawn(self, command: str, name: str) -> None:
         """Run something beside the test."""
         beside = f'setsid bash -c "{command}" > /run/{name}.log 2>&1 & echo $! > /run/{name}.pid'
-        self.do(f"rm -f {HEARD}; touch {HEARD}; {beside}")
+        self.do(f"rm -f {HEARD}; touch {HEARD}; chmod 666 {HEARD}; {beside}")
 
     def end(self, name: str) -> None:
         """End what was spawned, with all it has started."""

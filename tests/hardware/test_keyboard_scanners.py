@@ -118,3 +118,15 @@ def test_all_devices_lose_their_power_and_come_back(till: Till) -> None:
     till.state("right", "online")
     till.far("type", "twin", f"{GOODS}\\n")
     assert till.scans(1) == [("right", GOODS)]
+
+
+def test_a_node_that_has_its_rights_a_second_later(till: Till) -> None:
+    """The kernel makes the node for root alone; udev gives it to its group afterwards."""
+    node = till.do(f"readlink -f /dev/input/{KEYBOARD.removeprefix('evdev:')}").strip()
+    till.do(f"chmod 600 {node}; chmod 777 /run")
+    till.listen(f"counter={KEYBOARD}", user="setpriv --reuid nobody --regid input --clear-groups env ")
+    till.state("counter", "denied")
+    till.do(f"chmod 660 {node}")
+    till.state("counter", "online")
+    till.far("type", "scanner", f"{GOODS}\\n")
+    assert till.scans(1) == [("counter", GOODS)]
