@@ -1,111 +1,186 @@
 """HID card readers: from one report to one swipe.
 
-The whole swipe comes at once: nothing has to be waited for. Three layouts (MagTek's and ID TECH's manuals):
+The whole swipe comes at once: nothing has to be waited for. Where the tracks are, the descriptor tells: by the
+standard's usages (page 0x8E, HID Point of Sale Usage Tables 1.02) or by those that MagTek and ID TECH share (page
+0xFF00). Where it does not tell, the size of the report does, by their manuals:
 
     MagTek      0-2 decode status, 3-5 lengths, 6 encoding, 7/117/227 tracks of 110 bytes
-    MagneSafe   the same with tracks of 112 bytes: 7/119/231
-    ID TECH     0-2 decode status, 3-5 lengths, 6 encoding, 7-8 length of all, 9… the tracks in a row
-
-and the standard one (usage page 0x8E), whose places the descriptor tells.
+    MagneSafe   the same with tracks of 112 bytes: 7/119/231; more may follow
+    ID TECH     0-2 decode status, 3-5 lengths, 6 encoding, 7-8 length of all, 9… what a keyboard reader would type
 
 **Bytes past a track's length are left over from the card before.** They are never looked at, and the report's
 buffer is overwritten when it has been read. A track that the reader could not decode becomes `%E?`, `;E?` or
-`+E?`, as keyboard readers type it; the law then asks for another swipe. Sans-IO.
+`+E?`, as keyboard readers type it; the law then asks for another swipe.
+
+So does a track that is no text: a reader with keys in it encrypts. It sends the tracks masked as well, and those
+are never taken: a masked number is another number, and its check digit may be made to fit. Sans-IO.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from agent.drivers.frames import Dropped, Frame, Framed
-from agent.drivers.hid_descriptor import Descriptor
+from agent.drivers.frames import MAX_FRAME_BYTES, Dropped, Frame, Framed
+from agent.drivers.hid_descriptor import Descriptor, Field
 
 USAGE_PAGE, VENDOR_PAGE = 0x8E, 0xFF00
 SENTINELS = ("%", ";", "+")
-_STATUS, _LENGTHS, _TRACKS, _IDTECH_TRACKS = 0, 3, 7, 9
-_MAGTEK_BYTES, _MAGNESAFE_BYTES = 110, 112
-_MAGNESAFE_REPORT, _IDTECH_REPORT = 343, 500
-_LENGTH_USAGES, _DATA_USAGES = (0x11, 0x12, 0x13), (0x20, 0x21, 0x22)
+_STANDARD_LENGTHS, _STANDARD_TRACKS = (0x11, 0x12, 0x13), (0x21, 0x22, 0x23)
+_STATUSES, _LENGTHS, _TRACKS = (0x20, 0x21, 0x22), (0x28, 0x29, 0x2A), (0x30, 0x31, 0x32)
+_IDTECH_TOTAL, _IDTECH_OUTPUT = 0x30, 0x31  # ID TECH uses MagTek's numbers for something else
+_IDTECH_TOTAL_BYTES = 2
+_IDTECH_SIZES = range(500, 561)
+_MAGTEK_TRACK_BYTES, _MAGNESAFE_TRACK_BYTES = 110, 112
+_MAGNESAFE_SIZE = 343
 _FAILED = 1
+_TYPED_TRACK = re.compile(rb"[%;+][^?\r\n]*\?")
 
 
-def decode(report: bytearray, at_ms: int, descriptor: Descriptor | None = None) -> list[Framed]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Bytes of a report, its id not counted."""
+
+    first: int
+    size: int
+
+    def of(self, report: bytearray) -> bytes:
+        return bytes(report[self.first : self.first + self.size])
+
+    def number(self, report: bytearray) -> int:
+        return int.from_bytes(self.of(report), "little")
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Three of each, None where there is none. With `total`, tracks[0] is all that would be typed."""
+
+    statuses: Sequence[_Place | None]
+    lengths: Sequence[_Place | None]
+    tracks: Sequence[_Place | None]
+    total: _Place | None = None
+
+
+_Track = bytes | None
+"""What is on a track; None: it could not be decoded."""
+
+
+def decode(
+    report: bytearray, at_ms: int, descriptor: Descriptor | None = None, report_id: int = 0
+) -> list[Framed]:
     """The swipe in a report without its id; the report is zeros afterwards."""
     try:
-        tracks = _standard(report, descriptor) if descriptor is not None else None
-        if tracks is None:
-            tracks = _vendor(report)
+        layout = _told(descriptor, report_id) if descriptor is not None else None
+        if layout is None and descriptor is not None and _tells(descriptor):
+            return []  # a report of another kind
+        layout = layout or _by_size(len(report))
+        tracks = _cut(report, layout) if layout is not None else None
         if tracks is None:
             return [Dropped(at_ms)]
         text = "".join(_written(number, track) for number, track in enumerate(tracks))
+        if len(text) > MAX_FRAME_BYTES:
+            return [Dropped(at_ms)]
         return [Frame(text, at_ms, whole=True)] if text else []
     finally:
         report[:] = bytes(len(report))
 
 
-Track = bytes | None
-"""What is on a track; None: it could not be decoded."""
+# ---- where the tracks are
 
 
-def _vendor(report: bytearray) -> list[Track] | None:
-    if len(report) < _TRACKS:
+def _told(descriptor: Descriptor, report_id: int) -> _Layout | None:
+    """As the descriptor says of this report; None where it does not say."""
+
+    def places(page: int, usages: Sequence[int]) -> list[_Place | None]:
+        return [_place(descriptor.find(page, usage, report_id)) for usage in usages]
+
+    if any(tracks := places(USAGE_PAGE, _STANDARD_TRACKS)):
+        return _Layout((None,) * 3, places(USAGE_PAGE, _STANDARD_LENGTHS), tracks)
+    statuses, lengths = places(VENDOR_PAGE, _STATUSES), places(VENDOR_PAGE, _LENGTHS)
+    total, output = places(VENDOR_PAGE, (_IDTECH_TOTAL, _IDTECH_OUTPUT))
+    if total is not None and total.size == _IDTECH_TOTAL_BYTES:
+        return _Layout(statuses, lengths, (output, None, None), total)
+    if any(tracks := places(VENDOR_PAGE, _TRACKS)):
+        return _Layout(statuses, lengths, tracks)
+    return None
+
+
+def _tells(descriptor: Descriptor) -> bool:
+    return any(_told(descriptor, report_id) for report_id in {one.report_id for one in descriptor.fields})
+
+
+def _place(found: Field | None) -> _Place | None:
+    return _Place(found.first_bit // 8, found.bits // 8) if found and not found.first_bit % 8 else None
+
+
+def _by_size(size: int) -> _Layout | None:
+    """As the makers' manuals say of a report of this size; None for one that is too short for any."""
+    if size < 7:
         return None
-    lengths = list(report[_LENGTHS : _LENGTHS + 3])
-    if len(report) >= _IDTECH_REPORT:
-        first = _IDTECH_TRACKS
-        places = [first, first + lengths[0], first + lengths[0] + lengths[1]]
-        rooms = [len(report) - place for place in places]
+    statuses = [_Place(number, 1) for number in range(3)]
+    lengths = [_Place(3 + number, 1) for number in range(3)]
+    if size in _IDTECH_SIZES:
+        return _Layout(statuses, lengths, (_Place(9, size - 9), None, None), _Place(7, 2))
+    room = _MAGNESAFE_TRACK_BYTES if size >= _MAGNESAFE_SIZE else _MAGTEK_TRACK_BYTES
+    starts = [7 + number * room for number in range(3)]
+    return _Layout(statuses, lengths, [_Place(at, max(0, min(room, size - at))) for at in starts])
+
+
+# ---- what is on them
+
+
+def _cut(report: bytearray, layout: _Layout) -> list[_Track] | None:
+    """The tracks; None where a length is longer than its room."""
+    failed = [place is not None and bool(place.number(report) & _FAILED) for place in layout.statuses]
+    lengths = [place.number(report) if place is not None else 0 for place in layout.lengths]
+    if layout.total is not None:
+        typed = _start(report, layout.tracks[0], layout.total.number(report))
+        tracks = _parted(typed, lengths) if typed is not None else None
     else:
-        room = _MAGNESAFE_BYTES if len(report) >= _MAGNESAFE_REPORT else _MAGTEK_BYTES
-        places = [_TRACKS + number * room for number in range(3)]
-        rooms = [min(room, max(0, len(report) - place)) for place in places]
-    return _cut(report, lengths, places, rooms)
-
-
-def _cut(
-    report: bytearray,
-    lengths: Sequence[int],
-    places: Sequence[int],
-    rooms: Sequence[int],
-) -> list[Track] | None:
-    """The tracks by their places; None where a length is longer than its room."""
-    status = report[_STATUS : _STATUS + 3]
-    if any(length > room for length, room in zip(lengths, rooms, strict=True)):
+        tracks = []
+        for number, place in enumerate(layout.tracks):
+            track = b"" if failed[number] else _start(report, place, lengths[number])
+            if track is None:
+                return None
+            tracks.append(track)
+    if tracks is None:
         return None
-    return [
-        None if status[n] & _FAILED else bytes(report[places[n] : places[n] + lengths[n]]) for n in range(3)
-    ]
+    return [None if failed[number] else track for number, track in enumerate(tracks)]
 
 
-def _standard(report: bytearray, descriptor: Descriptor) -> list[Track] | None:
-    """By the usages of page 0x8E; None where the device has none of them."""
-    found = {f.usage: f for f in descriptor.fields if f.usage_page == USAGE_PAGE and f.first_bit % 8 == 0}
-    if not set(_DATA_USAGES) & set(found):
+def _start(report: bytearray, place: _Place | None, length: int) -> bytes | None:
+    """The first `length` bytes there; None where there are not so many."""
+    if not length:
+        return b""
+    if place is None or length > place.size or place.first + length > len(report):
         return None
-    tracks: list[Track] = []
-    for length_usage, data_usage in zip(_LENGTH_USAGES, _DATA_USAGES, strict=True):
-        data, length = found.get(data_usage), found.get(length_usage)
-        if data is None or length is None:
-            tracks.append(b"")
-            continue
-        count = int.from_bytes(_field(report, length.first_bit, length.bits), "little")
-        if count > data.bits // 8:
-            return None
-        tracks.append(_field(report, data.first_bit, 8 * count))
-    return tracks
+    return bytes(report[place.first : place.first + length])
 
 
-def _field(report: bytearray, first_bit: int, bits: int) -> bytes:
-    return bytes(report[first_bit // 8 : (first_bit + bits) // 8])
+def _parted(typed: bytes, lengths: Sequence[int]) -> list[bytes] | None:
+    """What an ID TECH reader would type, as three tracks.
+
+    With nothing before, between and behind them the lengths part the tracks; else (a preamble, Enter after
+    each) their sentinels do. None where neither fits.
+    """
+    if len(typed) == sum(lengths):
+        second, third = lengths[0], lengths[0] + lengths[1]
+        return [typed[:second], typed[second:third], typed[third:]]
+    tracks = [b"", b"", b""]
+    for track in _TYPED_TRACK.findall(typed):
+        number = b"%;+".index(track[:1])
+        tracks[2 if tracks[number] else number] = track
+    return tracks if any(tracks) and len(typed) > sum(lengths) else None
 
 
-def _written(number: int, track: Track) -> str:
-    """As a keyboard reader types it: with its sentinels."""
-    if track is None:
+def _written(number: int, track: _Track) -> str:
+    """As a keyboard reader types it: with its sentinels, and nothing behind them (some send the LRC)."""
+    text = (track or b"").strip(b"\r\n\0").decode("latin-1")
+    if track is None or not (text.isascii() and text.isprintable()):
         return f"{SENTINELS[number]}E?"
-    text = track.decode("ascii", "replace").strip("\r\n\0")
     if not text:
         return ""
     if text[0] not in "%;+":
         text = SENTINELS[number] + text
-    return text if text.endswith("?") else f"{text}?"
+    return text.partition("?")[0] + "?"

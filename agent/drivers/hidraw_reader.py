@@ -4,8 +4,8 @@ The device is found by its ids or its port (`find`), for the numbers of hidraw n
 descriptor says what it is. hidraw knows no exclusive use, so ours keep each other out by a lock on the node;
 another program that reads it gets a copy of every report, and takes none away.
 
-Scanners of Honeywell and Metrologic are told by a feature report that somebody reads (0xFE = 1); what does
-not know it refuses, and that is no harm.
+Scanners of Honeywell and Metrologic are told by a feature report that somebody reads (0xFE = 1), where their
+descriptor has it; a scanner that refuses it may read all the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from agent.drivers.telling import monotonic_ms
 from loyalty.texts import N_
 
 REPORT_BYTES_MAX = 4096
-_ENABLE = bytes((0xFE, 1))
+_ENABLE_ID = 0xFE
+_ENABLE = bytes((_ENABLE_ID, 1))
 _HIDIOCSFEATURE_2 = 0xC0024806
 
 
@@ -37,9 +38,10 @@ class HidrawReader:
         node = hidraw_node(url, sys_root, dev_root)
         self._fd = _open(node, url)
         try:
-            self._descriptor = parse_descriptor(report_descriptor(node, sys_root))
+            # A udev rule may have given the node a name of its own; /sys knows the kernel's.
+            self._descriptor = parse_descriptor(report_descriptor(os.path.realpath(node), sys_root))
             self._pos = _pos_decoder(self._descriptor, url)
-            if self._pos is not None:
+            if _ENABLE_ID in self._descriptor.feature_ids and self._pos is not None:
                 with suppress(OSError):
                     fcntl.ioctl(self._fd, _HIDIOCSFEATURE_2, _ENABLE)
         except BaseException:
@@ -60,17 +62,16 @@ class HidrawReader:
         if self._pos is not None:
             return self._pos.feed(bytes(report[:length]), monotonic_ms())
         first = 1 if self._descriptor.has_ids else 0
-        swipe = report[first:length]
+        report_id, swipe = (report[0] if first else 0), report[first:length]
         report[:] = bytes(len(report))
-        return hid_msr.decode(swipe, monotonic_ms(), self._descriptor)
+        return hid_msr.decode(swipe, monotonic_ms(), self._descriptor, report_id)
 
     @property
     def due_ms(self) -> int | None:
-        return None
+        return self._pos.due_ms if self._pos is not None else None
 
     def idle(self, now_ms: int) -> list[Framed]:
-        del now_ms
-        return []
+        return self._pos.idle(now_ms) if self._pos is not None else []
 
     def close(self) -> None:
         with suppress(OSError):
@@ -96,8 +97,10 @@ def _open(node: str, url: DeviceUrl) -> int:
 def _pos_decoder(descriptor: Descriptor, url: DeviceUrl) -> hid_pos.PosDecoder | None:
     """A scanner's decoder; None for a card reader. Raises LinkError for anything else."""
     pages = {application.usage_page for application in descriptor.applications}
+    if not pages:  # it was pulled just now
+        raise open_error(url, errno.ENODEV)
     if hid_pos.USAGE_PAGE in pages:
-        return hid_pos.PosDecoder()
+        return hid_pos.PosDecoder(descriptor)
     if pages & {hid_msr.USAGE_PAGE, hid_msr.VENDOR_PAGE}:
         return None
     raise LinkError("denied", N_("{url} is no scanner and no card reader.", url=str(url)))
