@@ -8,8 +8,8 @@ nothing raises: a device that says nonsense is no device of ours.
 Makers order and size the fields of a report differently, and change them between versions; their manuals ask
 not to rely on offsets. So the decoders take the places from here, and guess only where nothing is said.
 
-Known ugliness: Push, Pop and ranges of usages are not followed; no scanner or card reader is known to use them
-for the fields that are looked for.
+Known ugliness: Push, Pop and ranges of usages are not followed; no scanner or card reader is known that has
+them where we look.
 """
 
 from __future__ import annotations

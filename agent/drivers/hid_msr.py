@@ -1,19 +1,19 @@
 """HID card readers: from one report to one swipe.
 
-The whole swipe comes at once: nothing has to be waited for. Where the tracks are, the descriptor tells: by the
-standard's usages (page 0x8E, HID Point of Sale Usage Tables 1.02) or by those that MagTek and ID TECH share (page
-0xFF00). Where it does not tell, the size of the report does, by their manuals:
+The whole swipe comes at once: nothing has to be waited for. Where the tracks are, the descriptor tells: by
+the standard's usages (page 0x8E, HID Point of Sale Usage Tables 1.02) or by those that MagTek and ID TECH
+share (page 0xFF00). Where it does not tell, the size of the report does, by their manuals:
 
     MagTek      0-2 decode status, 3-5 lengths, 6 encoding, 7/117/227 tracks of 110 bytes
     MagneSafe   the same with tracks of 112 bytes: 7/119/231; more may follow
-    ID TECH     0-2 decode status, 3-5 lengths, 6 encoding, 7-8 length of all, 9… what a keyboard reader would type
+    ID TECH     0-2 decode status, 3-5 lengths, 6 encoding, 7-8 length of all, 9… what it would type
 
 **Bytes past a track's length are left over from the card before.** They are never looked at, and the report's
 buffer is overwritten when it has been read. A track that the reader could not decode becomes `%E?`, `;E?` or
 `+E?`, as keyboard readers type it; the law then asks for another swipe.
 
-So does a track that is no text: a reader with keys in it encrypts. It sends the tracks masked as well, and those
-are never taken: a masked number is another number, and its check digit may be made to fit. Sans-IO.
+So does a track that is no text: a reader with keys in it encrypts. It sends the tracks masked as well, and
+those are never taken: a masked number is another number, and its check digit may be made to fit. Sans-IO.
 """
 
 from __future__ import annotations
@@ -45,11 +45,8 @@ class _Place:
     first: int
     size: int
 
-    def of(self, report: bytearray) -> bytes:
-        return bytes(report[self.first : self.first + self.size])
-
     def number(self, report: bytearray) -> int:
-        return int.from_bytes(self.of(report), "little")
+        return int.from_bytes(report[self.first : self.first + self.size], "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +132,12 @@ def _cut(report: bytearray, layout: _Layout) -> list[_Track] | None:
     failed = [place is not None and bool(place.number(report) & _FAILED) for place in layout.statuses]
     lengths = [place.number(report) if place is not None else 0 for place in layout.lengths]
     if layout.total is not None:
-        typed = _start(report, layout.tracks[0], layout.total.number(report))
+        typed = _beginning(report, layout.tracks[0], layout.total.number(report))
         tracks = _parted(typed, lengths) if typed is not None else None
     else:
         tracks = []
         for number, place in enumerate(layout.tracks):
-            track = b"" if failed[number] else _start(report, place, lengths[number])
+            track = b"" if failed[number] else _beginning(report, place, lengths[number])
             if track is None:
                 return None
             tracks.append(track)
@@ -149,7 +146,7 @@ def _cut(report: bytearray, layout: _Layout) -> list[_Track] | None:
     return [None if failed[number] else track for number, track in enumerate(tracks)]
 
 
-def _start(report: bytearray, place: _Place | None, length: int) -> bytes | None:
+def _beginning(report: bytearray, place: _Place | None, length: int) -> bytes | None:
     """The first `length` bytes there; None where there are not so many."""
     if not length:
         return b""

@@ -3,9 +3,9 @@
 No keyboard is made of such a scanner, so nothing can leak to a console, no layout matters, and it says the
 symbology by itself. Where a scanner offers this mode it is the best one.
 
-Where the parts of a report are, its descriptor tells (HID Point of Sale Usage Tables 1.02): the AIM identifier,
-the code, a count of its bytes (or zeros behind it), and whether it goes on in the next report. Where a descriptor
-does not tell, the report is taken for what Honeywell, Metrologic and Zebra send, 64 bytes:
+Where the parts of a report are, its descriptor tells (HID Point of Sale Usage Tables 1.02): the AIM
+identifier, the code, a count of its bytes (or zeros behind it), and whether it goes on in the next report.
+Where a descriptor does not tell, the report is taken for what Honeywell, Metrologic and Zebra send, 64 bytes:
 
     id  length  ] c m  data…        …  more
     id  ] c m  length  data…        …  more       (some put the AIM identifier first)
@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass
 
 from agent.drivers.frames import MAX_FRAME_BYTES, Dropped, Frame, Framed
-from agent.drivers.hid_descriptor import Descriptor
+from agent.drivers.hid_descriptor import Descriptor, Field
 from loyalty.symbology import split, symbology_of
 
 USAGE_PAGE = 0x8C
@@ -106,7 +106,7 @@ class _Layout:
     data: int
     room: int
     aim: int | None
-    count: int | None
+    count: slice | None
     more: tuple[int, int] | None
 
     def piece(self, report: bytes) -> _Piece | None:
@@ -121,7 +121,7 @@ class _Layout:
         has_more = byte < len(report) and bool(report[byte] >> bit & 1)
         if self.count is None:
             return _Piece(aim, data.rstrip(b"\0"), has_more)
-        length = report[self.count]
+        length = int.from_bytes(report[self.count], "little")
         return _Piece(aim, data[:length] if length <= self.room else None, has_more)
 
 
@@ -138,10 +138,13 @@ def _layout(descriptor: Descriptor) -> _Layout | None:
         data=(before + data.first_bit) // 8,
         room=data.bits // 8,
         aim=(before + aim.first_bit) // 8 if aim is not None else None,
-        # A count that comes after the data could lie past the end of a report that is cut short.
-        count=(before + count.first_bit) // 8 if count and count.first_bit < data.first_bit else None,
+        count=_bytes_of(count, before) if count is not None else None,
         more=divmod(before + more.first_bit, 8) if more is not None else None,
     )
+
+
+def _bytes_of(found: Field, before: int) -> slice:
+    return slice((before + found.first_bit) // 8, (before + found.first_bit + found.bits) // 8)
 
 
 def _aim(data: bytes) -> str:

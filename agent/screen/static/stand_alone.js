@@ -147,6 +147,8 @@ export class Counter {
     if (tender === "cash" && due > 0) {
       const given = await askFor(`${say("to_pay")}: ${money(due)}`, { digits: 2, hint: say("cash_given") });
       if (given === null) return;
+      // What was given, so that the customer's display can show the change.
+      cart.quote = await ask("PATCH", `/v1/sales/${cart.sale_id}`, { tenders: [{ type: "cash", amount: given }] });
       if (given > due) await tell(`${say("change")}: ${money(given - due)}`);
     }
     cart.paying = {
