@@ -1,4 +1,4 @@
-"""Limits against abuse at the till, which hold without a link (settings `limits`, field/domain "fraud").
+"""Limits against abuse at the till, which hold without a link (settings `limits`).
 
 A cashier who swipes a card of their own on other people's purchases, or tries card numbers at the keyboard,
 does it often. So it is counted, for the day of the shop: sales of one card by one operator, sales of one card

@@ -5,7 +5,7 @@ card. Its number must never reach a ledger, a log or a screen (PCI DSS 3.3.1),
 so the question asked here has one answer only: payment card, or not. Nothing
 in this file returns, keeps or raises a digit.
 
-The rule (field/devices.md §2). A swipe is a payment card if
+The rule. A swipe is a payment card if
  * track 1 has format code B and a PAN of 12-19 digits that passes Luhn; or
  * track 2 has a PAN of 13-19 digits that passes Luhn, then `=`, a month 01-12
    and a service code whose first digit is one that ISO/IEC 7813 gives out; or

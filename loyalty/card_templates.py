@@ -76,7 +76,7 @@ class Fit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stripe:
-    """Where the number stands on track 2 (1C's magnetic template; field/domain.md §5)."""
+    """Where the number stands on track 2 (1C's magnetic template)."""
 
     prefix: str = ";"
     suffix: str = "?"

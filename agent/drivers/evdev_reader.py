@@ -22,7 +22,6 @@ import errno
 import fcntl
 import struct
 import time
-from dataclasses import replace
 from typing import Any
 
 from agent.drivers.frames import Frame, Framed, KeyEvent, Passed
@@ -123,7 +122,12 @@ class EvdevReader:
         if not found:
             return []
         raw, self._raw, self._typing_ms = tuple(self._raw), [], None
-        return [replace(one, raw=raw) if isinstance(one, Frame) else one for one in found]
+        return [
+            Frame(one.text, one.at_ms, by_hand=one.by_hand, by_silence=one.by_silence, raw=raw)
+            if isinstance(one, Frame)
+            else one
+            for one in found
+        ]
 
     def _pass_on(self, read_ms: int) -> list[Framed]:
         """What is no part of a scan goes on at once; what is left of a scan that lost keys does not."""

@@ -107,6 +107,8 @@ class KeyOutlet:
             self._write([(EV_KEY, key, UP), *((EV_KEY, LEFT_SHIFT, UP) for _ in shift), _SYN])
 
     def swallow(self, raw: Raw | None) -> None:
+        if not self._down:
+            return
         released = raw if raw is not None else tuple((EV_KEY, code, UP) for code in self._down)
         ups = [
             event

@@ -16,7 +16,7 @@ A `Link` is one connection, opened for one use and closed after it. Losing the
 device is an OSError from any call; not getting it is a `LinkError` that says
 what to do. Reconnecting belongs to the owner of the link, which must close the
 old one first: a descriptor held open makes a USB serial device come back under
-another name (field/devices.md §1.2).
+another name.
 """
 
 from __future__ import annotations
