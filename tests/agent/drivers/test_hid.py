@@ -78,10 +78,11 @@ def test_more_usages_than_fields_are_not_laid_over_what_follows() -> None:
 # By the HID Point of Sale Usage Tables: page 8C is the bar code scanner's; 01/3B a count of bytes, FB-FD the
 # AIM identifier, FE the code, FF "it goes on".
 _ONE, _AIM, _MORE = "7508 9501", "9503 09fb 09fc 09fd 8102", "2501 7501 9508 09ff 8102"
-HONEYWELL = descriptor_of(
+HONEYWELL_SAYS = bytes.fromhex(
     f"058c 0902 a101 0912 a102 8502 1500 26ff00 {_ONE} 0501 093b 8102 058c {_AIM} 9538 09fe 820201"
     f" 0666ff 9502 0904 0900 8102 058c {_MORE} c0 8504 7508 9504 0900 8102 0666ff 85fe 9501 0903 b28201 c0"
 )
+HONEYWELL = parse_descriptor(HONEYWELL_SAYS)
 NO_TAIL = descriptor_of(
     f"058c 0902 a101 8502 {_ONE} 0501 093b 8102 058c {_AIM} 9538 09fe 820201 7501 9501 09ff 8102 7507 8103 c0"
 )
@@ -301,9 +302,10 @@ MAGNESAFE = descriptor_of(
     " 7508 964801 0940 8102 094a 9570 8102 c0"
 )
 IDTECH = descriptor_of(f"{_HEAD} 0930 9502 820201 0931 96f401 820201 c0")
-STANDARD = descriptor_of(
+STANDARD_SAYS = bytes.fromhex(
     "058e 0901 a101 8507 7508 9503 0911 0912 0913 8102 9550 0921 820201 0922 820201 0923 820201 c0"
 )
+STANDARD = parse_descriptor(STANDARD_SAYS)
 
 
 def magnesafe(track1: bytes, track2: bytes, track3: bytes = b"", masked: bytes = b"") -> bytearray:
@@ -331,9 +333,7 @@ READERS = {
     "ID TECH": (idtech, IDTECH, 0),
     "ID TECH, descriptor mute": (idtech, None, 0),
 }
-_STRIPE_TEXT = st.text(
-    st.characters(codec="ascii", exclude_characters="%;+?", categories=["L", "N", "S", "P"])
-)
+_ON_A_STRIPE = st.characters(codec="ascii", exclude_characters="%;+?", categories=["L", "N", "S", "P"])
 
 
 @pytest.mark.parametrize("reader", READERS)
