@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import biip
 import pytest
+from biip.gtin import Gtin
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loyalty import card
 from loyalty.card import ProductCode
+from loyalty.check_digits import gtin_ok
 from loyalty.symbology import split, symbology_of
 
 GS = "\x1d"
@@ -61,3 +65,28 @@ def test_the_same_goods_as_biip_reads(text: str) -> None:
 def test_an_identifier_is_taken_off(text: str, identifier: str | None, name: str | None, rest: str) -> None:
     assert split(text) == (identifier, rest)
     assert symbology_of(identifier) == name
+
+
+@given(st.text())
+def test_nothing_is_lost_or_added(text: str) -> None:
+    identifier, rest = split(text)
+    assert text == ("" if identifier is None else f"]{identifier}") + rest
+
+
+@given(st.sampled_from((7, 11, 12, 13)).flatmap(lambda n: st.text("0123456789", min_size=n, max_size=n)))
+def test_a_number_of_goods_has_one_form(digits: str) -> None:
+    number = next(f"{digits}{check}" for check in range(10) if gtin_ok(f"{digits}{check}"))
+    assert card.product_code(number).code.zfill(14) == Gtin.parse(number).as_gtin_14()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(f"010460702539240810LOT7{GS}21A5", id="a lot before the serial number"),
+        pytest.param("01046070253924083103001250", id="goods that were weighed"),
+    ],
+)
+def test_where_we_read_less_than_biip(code: str) -> None:
+    """Of GS1 elements behind a GTIN we follow a serial number alone; with others it is an internal code."""
+    assert theirs(f"]C1{code}") == "04607025392408"
+    assert card.read(f"]C1{code}", "barcode", ()) == ProductCode(code, "internal")

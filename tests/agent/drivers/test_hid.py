@@ -221,7 +221,7 @@ IDENTIFIERS = [
     [GOODS, "036000291452", "0036000291452", "\x1d0104607025392408215a\x1d91EE06", "STAFF-017", "abc"],
     ids=["EAN-13", "UPC-A of 12", "UPC-A of 13", "marked goods", "a staff card in Code 128", "anything"],
 )
-def test_it_is_the_same_with_the_symbology_beside_or_before(identifier: str, data: str) -> None:
+def test_it_is_the_same_goods_with_the_symbology_beside_or_before(identifier: str, data: str) -> None:
     """A serial scanner types the identifier, a HID one says it apart."""
     (frame,) = PosDecoder(HONEYWELL).feed(report(data.encode(), b"]" + identifier.encode()), 5)
     assert isinstance(frame, Frame)
