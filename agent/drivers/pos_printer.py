@@ -172,8 +172,9 @@ class EscPosPrinter:
 
     def look_again(self) -> None:
         """Something was plugged in: slips that wait may be printed."""
-        with suppress(queue.Full):
-            self._jobs.put_nowait(_STOP)
+        if self._jobs.empty():  # a thread that has something to do looks anyway; marks must not fill the queue
+            with suppress(queue.Full):
+                self._jobs.put_nowait(_STOP)
 
     def stop(self) -> None:
         """Finish the job in hand, keep the waiting ones, end the thread."""

@@ -20,6 +20,7 @@ from agent.drivers.keyboard import DOWN, ENTER, EV_KEY, EV_SYN, SYN_DROPPED, UP,
 from agent.drivers.msr import SwipeAssembler
 from loyalty import card
 from loyalty.card import PaymentCard, parse_templates
+from tests.agent.drivers.test_hid import HONEYWELL, IDTECH, MAGNESAFE, MAGTEK, STANDARD
 from tests.fuzz.streams import cut
 from tests.recordings.make import events
 
@@ -117,7 +118,7 @@ def printer_head(data: bytes, random: Random) -> None:
 
 
 def pos_reports(data: bytes, random: Random) -> None:
-    decoder = PosDecoder()
+    decoder = PosDecoder(random.choice((None, HONEYWELL)))
     framed = [one for piece in cut(data, random) for one in decoder.feed(piece.ljust(64, b"\0"), 0)]
     check(all(len(text or "") <= MAX_FRAME_BYTES for text in texts(framed)), "a frame has its bound")
     decoder.feed(bytes(64), 0)
@@ -127,7 +128,7 @@ def pos_reports(data: bytes, random: Random) -> None:
 
 def swipe_reports(data: bytes, random: Random) -> None:
     report = bytearray(data.ljust(random.choice((0, 6, 337, 353, 509)), b"7"))
-    framed = hid_msr.decode(report, 0)
+    framed = hid_msr.decode(report, 0, random.choice((None, MAGTEK, MAGNESAFE, IDTECH, STANDARD)))
     check(report == bytes(len(report)), "nothing stays in the buffer")
     check(all(len(text or "") <= 3 * 257 for text in texts(framed)), "a frame has its bound")
 
