@@ -172,7 +172,7 @@ class EscPosPrinter:
 
     def look_again(self) -> None:
         """Something was plugged in: slips that wait may be printed."""
-        if self._jobs.empty():  # a thread that has something to do looks anyway; marks must not fill the queue
+        if self._jobs.empty():  # who has something to do looks anyway, and marks must not fill the queue
             with suppress(queue.Full):
                 self._jobs.put_nowait(_STOP)
 
