@@ -172,7 +172,8 @@ class TillBox:
         self.config.write_text(
             f'state_dir = "till"\nlanguage = "{self._language}"\n'
             f"[api]\nport = {self._port}\n"
-            f'[[scanners]]\nname = "scanner"\nurl = "{scanner}"\n'
+            # A virtual scanner has no trigger that is pulled twice.
+            f'[[scanners]]\nname = "scanner"\nurl = "{scanner}"\nrepeat_ms = 0\n'
             f'[printer]\nurl = "{self.printer.url}"\ncolumns = 48\n{self._hub}{self._screen}',
             encoding="utf-8",
         )
