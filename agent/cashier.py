@@ -91,7 +91,7 @@ class Cashier:
             "sale_id": paid.job.sale_id,
             "ident": paid.ident,
             "pay": paid.pay,
-            "print": outcome,
+            "print": "waiting" if self._counter.slip_waits(paid.job.sale_id) else outcome,
             "void": self._ledger.corrected(entry_id),
         }
 

@@ -863,6 +863,10 @@ class Counter:
             return None
         return self._scanned[0]
 
+    def slip_waits(self, sale_id: str) -> bool:
+        """Does its slip wait for the printer?"""
+        return sale_id in self._waits
+
     def last_paid(self) -> Paid | None:
         """The sale that was paid last, in this life of the program or before."""
         if self._last is None:

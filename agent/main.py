@@ -610,7 +610,7 @@ def _no_core_dumps() -> None:
     """A core file could hold a track of a card that was just swiped."""
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     with suppress(OSError, ValueError):  # the hardened unit forbids the call, and sets LimitCORE=0 itself
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _travel_light() -> None:

@@ -76,6 +76,7 @@ WORDS: dict[str, Text] = {
     "left": N_("of {left}"),
     "registered": N_("Card {card} is registered"),
     "printed": N_("The slip is printed"),
+    "print_waiting": N_("The slip waits for the printer, and is printed by itself"),
     "print_failed": N_("The slip was not printed. Check the printer and press Print again"),
     "print_unknown": N_("Nobody knows whether the slip was printed. Look, and press Print again if not"),
     "agent_away": N_("The till's program does not answer. Sell without it; this page comes back by itself"),

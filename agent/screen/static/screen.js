@@ -130,7 +130,7 @@ function renderMuch(sale) {
   }
   at("sums").replaceChildren(...rows);
   const last = shown.last;
-  const print = { printed: "printed", failed: "print_failed", unknown: "print_unknown" }[last?.print];
+  const print = { printed: "printed", waiting: "print_waiting", failed: "print_failed", unknown: "print_unknown" }[last?.print];
   const end = last?.void ? say("voided") : print ? say(print) : "";
   at("last").textContent = last ? `${say("last_sale")}: ${money(last.pay)}. ${end}` : "";
 }

@@ -119,7 +119,7 @@ def test_link_and_devices_in_plain_words(screen: CashierPage, office: Office, ti
     screen.press("Закрыть")
     till.printer.close()
     cash.pay("r2", cash.sale("r2"))
-    screen.sees("last", "Слип не напечатан")
+    screen.sees("last", "Слип ждёт принтера")
     screen.press("Требует внимания")
     screen.asked("Требует внимания")
     screen.press("Закрыть")
