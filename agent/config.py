@@ -7,7 +7,6 @@ than one that says so.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import tomllib
 from dataclasses import replace
@@ -21,6 +20,7 @@ from agent.drivers.display_commands import LATIN, DisplayProfile
 from agent.drivers.escpos_doc import CODE_PAGES, PrinterProfile
 from agent.drivers.link import UrlError, parse_url
 from agent.drivers.printer_models import GENERIC, UnknownModelError, profile_of
+from loyalty.faults import nearest
 from loyalty.texts import N_, Text
 
 DEFAULT_PATH = Path("/etc/kopilka/agent.toml")
@@ -300,13 +300,13 @@ def _struct_in(hint: object) -> type[msgspec.Struct] | None:
 
 def _unknown(key: str, struct: type[msgspec.Struct], where: str, prefix: str) -> Text:
     known = struct.__struct_fields__
-    near = difflib.get_close_matches(key, known, n=1)
-    if near:
+    near = nearest(key, known)
+    if near is not None:
         return N_(
             "{path}: there is no key {key}; did you mean {near}?",
             path=where,
             key=prefix + key,
-            near=prefix + near[0],
+            near=prefix + near,
         )
     return N_(
         "{path}: there is no key {key}; known here are {known}",

@@ -9,8 +9,6 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-
 from agent.offline.ledger_db import LedgerDb, Lock
 from agent.offline.records import ENROLLED_ALREADY, Identity, LedgerFault
 from agent.state import StateDir
@@ -47,11 +45,7 @@ def enrol(state: StateDir, server_url: str, code: str) -> Identity:
         if ledger.identity() is not None:
             raise LedgerFault(ENROLLED_ALREADY)
         state.make_key()
-        public_key = (
-            state.private_key()
-            .public_key()
-            .public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        )
+        public_key = state.private_key().public_key().public_bytes_raw()
         reply = centre.enrol(EnrollRequest(WIRE_VERSION, code, public_key, __version__))
         state.save_chain_key(reply.chain_key)
         ledger.enrol(reply, server_url)

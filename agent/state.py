@@ -1,6 +1,6 @@
 """The state directory: the two SQLite files, the secrets beside them, and who may read what.
 
-ledger.db    what this till did (precious)      till.key   its Ed25519 private key, PEM
+ledger.db    what this till did (precious)      till.key   its Ed25519 private key, raw
 snapshot.db  what the centre told us            chain.key  the key of card hashes
 ledger.lock  one agent at a time                before-…   what lay here before a restore
 api.token    for cash programs of group kopilka-pos        api.port  where the API listens
@@ -15,7 +15,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.offline.files import FileError
@@ -51,17 +50,12 @@ class StateDir:
     def make_key(self) -> None:
         """Make this till's key, once: a repeated enrolment shows the same one."""
         if not self.till_key_file.exists():
-            pem = Ed25519PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            _write(self.till_key_file, pem, 0o600)
+            _write(self.till_key_file, Ed25519PrivateKey.generate().private_bytes_raw(), 0o600)
 
     def private_key(self) -> Ed25519PrivateKey:
         """This till's key. Raises FileError where it is lost, or the file holds something else."""
         try:
-            key = serialization.load_pem_private_key(self.till_key_file.read_bytes(), password=None)
+            return Ed25519PrivateKey.from_private_bytes(self.till_key_file.read_bytes())
         except FileNotFoundError:
             text = N_(
                 "there is no {path}: the centre would not know this till; enrol this box anew",
@@ -69,10 +63,8 @@ class StateDir:
             )
             raise FileError(text) from None
         except ValueError:
-            key = None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise FileError(N_("{path} holds no key of a till; enrol this box anew", path=self.till_key_file))
-        return key
+            text = N_("{path} holds no key of a till; enrol this box anew", path=self.till_key_file)
+            raise FileError(text) from None
 
     def chain_key(self) -> bytes:
         """The key of card hashes, given at enrolment. Raises FileError where it is lost or cut."""

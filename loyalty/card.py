@@ -145,9 +145,9 @@ def read(
     text = text.strip("\r\n\t " + _GS)
     if not text:
         return Unknown(N_("Nothing was read."))
-    if source == "track2" or _SWIPE.match(text):
+    if source == "track2" or (text[0] in _SENTINELS and _SWIPE.match(text)):
         return _read_swipe(_tracks(text), templates)
-    if not text.isascii() or not all(c.isprintable() or c == _GS for c in text):
+    if not text.isascii() or not text.replace(_GS, "").isprintable():
         return Unknown(N_("The code has characters that no card or goods code has."))
     aim, rest = split(text) if source == "barcode" else (None, text)
     if aim is not None:
@@ -243,6 +243,7 @@ def _reserved(fits: Iterable[tuple[NumberTemplate, str, Fit]]) -> Unknown | None
 
 # ---- swipes: one to three tracks
 
+_SENTINELS = "%;+"
 _SWIPE = re.compile(r"[%;+][^?]*\?|%[A-Za-z]\d|;\d{4}")
 _TRACK = re.compile(r"([%;+])([^?\r\n]*)(\??)")
 _ERROR_TRACK = re.compile(r"[%;+]?[Ee]\??\Z")
@@ -250,7 +251,7 @@ _ERROR_TRACK = re.compile(r"[%;+]?[Ee]\??\Z")
 
 def _tracks(text: str) -> dict[int, str]:
     """Track number -> track with its sentinels. A second `;` or `%` is a track 3 that starts so."""
-    if text[0] not in "%;+":
+    if text[0] not in _SENTINELS:
         return {2: text}  # a reader that takes the sentinels off
     tracks: dict[int, str] = {}
     for match in _TRACK.finditer(text):
@@ -277,7 +278,7 @@ def _read_swipe(tracks: dict[int, str], templates: Sequence[NumberTemplate]) -> 
     broken = [number for number, track in sorted(tracks.items()) if _ERROR_TRACK.match(track)]
     if broken:
         return ReadError(N_("The stripe could not be read; swipe the card again."), broken[-1])
-    if any(track[0] in "%;+" and not track.endswith("?") for track in tracks.values()):
+    if any(track[0] in _SENTINELS and not track.endswith("?") for track in tracks.values()):
         return ReadError(N_("The swipe was cut short; swipe the card again."))
     return _reserved(fits) or Unknown(N_("This stripe is not one of our cards."))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from types import MappingProxyType
 from typing import Any
 
@@ -178,9 +179,15 @@ def _published_goods(
     flags: tuple[str, ...],
     min_price_minor: int,
     weighed: bool,
+    unit: str,
     **rest: Any,
 ) -> tuple[Article, Goods]:
-    return Article(**rest), Goods(category, brand, flags, min_price_minor, weighed)
+    # A few words stand at ten thousand goods, and a till is small: each is kept once.
+    unit = intern(unit)
+    group = category if category is None else intern(category)
+    made_by = brand if brand is None else intern(brand)
+    marks = tuple(map(intern, flags))
+    return Article(unit=unit, **rest), Goods(group, made_by, marks, min_price_minor, weighed)
 
 
 _rate = whole()

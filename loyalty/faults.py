@@ -7,7 +7,6 @@ a `Text` that a person can read in their language.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -92,11 +91,19 @@ def shown(name: str) -> str:
     return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'
 
 
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that `name` is a misspelling of, if one is near enough."""
+    import difflib  # a till whose files are right has no use for it
+
+    near = difflib.get_close_matches(name[:MAX_SHOWN], known[:MAX_COMPARED], n=1)
+    return near[0] if near else None
+
+
 def did_you_mean(name: str, known: Sequence[str]) -> Text:
     """The end of a sentence about an unknown name: the nearest known one, or all there are."""
-    near = difflib.get_close_matches(name[:MAX_SHOWN], known[:MAX_COMPARED], n=1)
-    if near:
-        return N_("did you mean {name}?", name=near[0])
+    near = nearest(name, known)
+    if near is not None:
+        return N_("did you mean {name}?", name=near)
     if not known:
         return N_("there is none to choose from")
     listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")

@@ -7,7 +7,6 @@ behaves otherwise than its office believes.
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from loyalty.decoding import UNREADABLE
+from loyalty.faults import nearest
 
 FORMAT = 1
 OFFSET_MAX_MIN = 15 * 60  # no place on earth is further from UTC
@@ -229,5 +229,5 @@ def _explain(message: str) -> str:
     table = _TABLES.get(unknown["table"]) if unknown else None
     if unknown is None or table is None:
         return message
-    near = difflib.get_close_matches(unknown["key"], table.__struct_fields__, n=1)
-    return f"{message}; did you mean `{near[0]}`?" if near else message
+    near = nearest(unknown["key"], table.__struct_fields__)
+    return f"{message}; did you mean `{near}`?" if near else message

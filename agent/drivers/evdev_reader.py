@@ -83,7 +83,9 @@ class EvdevReader:
                 if in_flight(at_ms, self._opened_ms):
                     self._decoder.discard()
             found = self._decoder.feed(event.type, event.code, event.value, at_ms)
-            framed += self._with_raw(found, (event.type, event.code, event.value)) if self._forward else found
+            if self._forward:
+                found = self._with_raw(found, (event.type, event.code, event.value))
+            framed += found
         if self._forward:
             framed += self._pass_on(read_ms)
         return framed

@@ -23,6 +23,7 @@ from agent.drivers.frames import Frame, KeyEvent, Raw
 SWIPE_WINDOW_MS = 150
 MAX_TRACKS = 3
 
+_SENTINELS = ("%", ";", "+")
 _TRACK_LINE = re.compile(r"[%;+].*\?\Z", re.DOTALL)
 _SWIPE_THEN_CODE = re.compile(r"((?:[%;+][^?]*\?){1,3})([^%;+?].{2,})\Z", re.DOTALL)
 
@@ -55,11 +56,12 @@ class SwipeAssembler:
     def feed(self, frame: Frame) -> list[Scan]:
         """The scans that are complete now."""
         self.heard(frame.at_ms)
-        both = _SWIPE_THEN_CODE.match(frame.text)
+        is_stripe = frame.text.startswith(_SENTINELS)
+        both = _SWIPE_THEN_CODE.match(frame.text) if is_stripe else None
         if both:
             self._lines.append(Frame(both[1], frame.at_ms))
             return [*self._flush(), Scan(both[2], "barcode", frame.at_ms)]
-        if not _TRACK_LINE.match(frame.text):
+        if not (is_stripe and _TRACK_LINE.match(frame.text)):
             return [*self._flush(), Scan(frame.text, "barcode", frame.at_ms, frame.symbology, frame.raw)]
         if frame.whole:
             return [*self._flush(), Scan(frame.text, "track2", frame.at_ms, raw=frame.raw)]

@@ -8,10 +8,10 @@ otherwise for this one printer. The number of a code page is the model's own: 86
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from agent.drivers.escpos_doc import PrinterProfile
+from loyalty.faults import nearest
 from loyalty.texts import N_, Text
 
 GENERIC = "generic"
@@ -57,10 +57,10 @@ def profile_of(model: str) -> PrinterProfile:
     """The model's row. Raises UnknownModelError."""
     if model in MODELS:
         return MODELS[model]
-    near = difflib.get_close_matches(model, MODELS, n=1)
-    if near:
+    near = nearest(model, tuple(MODELS))
+    if near is not None:
         raise UnknownModelError(
-            N_("there is no printer model {name}; did you mean {near}?", name=model, near=near[0])
+            N_("there is no printer model {name}; did you mean {near}?", name=model, near=near)
         )
     raise UnknownModelError(
         N_("there is no printer model {name}; known are {known}", name=model, known=", ".join(MODELS))
