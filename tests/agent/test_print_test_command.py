@@ -33,8 +33,7 @@ def test_a_printer_that_answers_everything(tmp_path: Path, serial: bool) -> None
         readable = [line for line in slip.lines if line.endswith(SAMPLE)]
         assert any(line.startswith("* 17 cp866") for line in readable)
         assert len(readable) > 5
-        printer.power_off()  # what came last has been read
-        assert printer.drawer_opened == 1
+        assert printer.wait_for_drawer(1) == 1
 
 
 def test_a_silent_printer_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,13 @@ class VirtualPrinter:
                 raise TimeoutError(f"{len(self._slips)} slips after {timeout_s} s, {count} were expected")
             return list(self._slips)
 
+    def wait_for_drawer(self, count: int, timeout_s: float = 10.0) -> int:
+        """How often the drawer was opened, as soon as it is `count`. Raises TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.drawer_opened >= count, timeout_s):
+                raise TimeoutError(f"the drawer was opened {self.drawer_opened} times in {timeout_s} s")
+            return self.drawer_opened
+
     def power_off(self) -> None:
         """Connections are refused, the one in hand breaks, what was not printed is forgotten."""
         self._order("off")
@@ -251,6 +258,8 @@ class VirtualPrinter:
             self._print(data)
         else:
             self._hold(self._realtime(data))
+        with self._changed:
+            self._changed.notify_all()
 
     def _print(self, data: bytes) -> None:
         if self._paper_bytes is None:

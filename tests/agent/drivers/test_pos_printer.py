@@ -247,6 +247,7 @@ def test_the_drawer_opens_by_its_own_act_and_now(make: Make, paper: VirtualPrint
     printer = make(paper.url)
     printer.open_drawer("act-1")
     assert inbox.completed() == "act-1"
+    paper.wait_for_drawer(1)  # sent is not arrived yet
     paper.power_off()
     printer.open_drawer("act-2")  # an impulse that waited would open it when nobody stands there
     assert isinstance(inbox.output(), OutputFailed)
