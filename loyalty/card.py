@@ -162,7 +162,7 @@ def read(
 
 def product_code(text: str) -> ProductCode:
     """Goods in normal form: the same article gives the same code however it was read."""
-    marked = _MARKED.match(text)
+    marked = _MARKED.match(text) if text.startswith("0") else None
     digits = marked[1] if marked and gtin_ok(marked[1]) else text
     if not gtin_ok(digits):
         return ProductCode(text, "internal")

@@ -30,7 +30,7 @@ _NAMES = {
 
 def split(text: str) -> tuple[str | None, str]:
     """The identifier at the beginning of `text` without its `]` (None: there is none), and what follows."""
-    aim = _AIM.match(text)
+    aim = _AIM.match(text) if text.startswith("]") else None
     return (aim[1], text[aim.end() :]) if aim else (None, text)
 
 

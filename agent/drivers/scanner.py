@@ -300,11 +300,15 @@ class ScannerThread:
     def _read(self, reader: Reader, until_ms: int | None) -> None:
         """Read until the device is lost (OSError), the way on is (_LetGo), or `until_ms`."""
         swipes = SwipeAssembler()
+        heard = select.poll()
+        heard.register(reader, select.POLLIN)
+        heard.register(self._wake_read, select.POLLIN)
+        descriptor = reader.fileno()
         while not self._stopping.is_set():
             now_ms = monotonic_ms()
             due = [d for d in (reader.due_ms, swipes.due_ms, until_ms) if d is not None]
-            wait_s = max(0, min(due) - now_ms) / 1000 if due else None
-            if reader in select.select([reader, self._wake_read], [], [], wait_s)[0]:
+            wait_ms = max(0, min(due) - now_ms) if due else None
+            if any(ready == descriptor for ready, _ in heard.poll(wait_ms)):
                 framed = reader.read()
                 swipes.heard(monotonic_ms())
             else:
