@@ -188,6 +188,14 @@ def _printer(box: Box) -> Iterator[Finding]:
     yield Finding("code_page", "ok", text, N_("see that it is right on paper: kopilka-agent print-test"))
 
 
+_STATES: dict[str, Text] = {
+    "lost": N_("it cannot be reached"),
+    "busy": N_("another program has it"),
+    "denied": N_("the agent may not use it"),
+    "degraded": N_("it works, but not as it was set up"),
+}
+
+
 def _device(box: Box, check: str, name: str, attempt: Callable[[], None]) -> Finding:
     """How a device is: the running agent knows of its own, the others are tried."""
     reported = next((one for one in (box.status or {}).get("devices", ()) if one["name"] == name), None)
@@ -195,12 +203,17 @@ def _device(box: Box, check: str, name: str, attempt: Callable[[], None]) -> Fin
         return Finding(check, "ok", N_("{name}: the agent has it", name=name))
     if reported is not None and reported["hint"]:
         return Finding(
-            check, "fault", N_("{name}: {state}", name=name, state=reported["state"]), reported["hint"]
+            check,
+            "fault",
+            N_("{name}: {state}", name=name, state=_STATES[reported["state"]]),
+            reported["hint"],
         )
     try:
         attempt()
     except LinkError as error:
-        return Finding(check, "fault", N_("{name}: {state}", name=name, state=error.state), error.hint)
+        return Finding(
+            check, "fault", N_("{name}: {state}", name=name, state=_STATES[error.state]), error.hint
+        )
     except UrlError as error:
         return Finding(check, "fault", N_("{name}: its address is wrong", name=name), error.text)
     return Finding(check, "ok", N_("{name}: it can be opened", name=name))

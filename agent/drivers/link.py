@@ -376,7 +376,12 @@ def _open_error(url: DeviceUrl, number: int | None, message: str = "") -> LinkEr
     if number in (errno.EBUSY, errno.EWOULDBLOCK) or "exclusively lock" in message:
         return LinkError("busy", held_by(url.path, where))
     if number == errno.ECONNREFUSED:
-        return LinkError("lost", N_("{url} refuses the connection: check the address and port.", url=where))
+        return LinkError(
+            "lost",
+            N_(
+                "{url} refuses the connection: is it switched on? Then check the address and port.", url=where
+            ),
+        )
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return LinkError("lost", N_("{url} is not there: is it plugged in?", url=where))
     detail = os.strerror(number) if number else "?"
