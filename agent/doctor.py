@@ -26,6 +26,7 @@ from agent.drivers.plugged import likely_scanners
 from agent.health import CLOCK_REMEDY, DISK_LOW_BYTES, DISK_REMEDY
 from agent.offline.ledger_reader import Reader
 from agent.offline.records import NOT_ENROLLED, Identity, LedgerFault
+from agent.screen.words import WORDS
 from agent.state import POS_GROUP, StateDir
 from loyalty.texts import N_, Text
 
@@ -188,14 +189,6 @@ def _printer(box: Box) -> Iterator[Finding]:
     yield Finding("code_page", "ok", text, N_("see that it is right on paper: kopilka-agent print-test"))
 
 
-_STATES: dict[str, Text] = {
-    "lost": N_("it cannot be reached"),
-    "busy": N_("another program has it"),
-    "denied": N_("the agent may not use it"),
-    "degraded": N_("it works, but not as it was set up"),
-}
-
-
 def _device(box: Box, check: str, name: str, attempt: Callable[[], None]) -> Finding:
     """How a device is: the running agent knows of its own, the others are tried."""
     reported = next((one for one in (box.status or {}).get("devices", ()) if one["name"] == name), None)
@@ -205,14 +198,14 @@ def _device(box: Box, check: str, name: str, attempt: Callable[[], None]) -> Fin
         return Finding(
             check,
             "fault",
-            N_("{name}: {state}", name=name, state=_STATES[reported["state"]]),
+            N_("{name}: {state}", name=name, state=WORDS[f"device_{reported['state']}"]),
             reported["hint"],
         )
     try:
         attempt()
     except LinkError as error:
         return Finding(
-            check, "fault", N_("{name}: {state}", name=name, state=_STATES[error.state]), error.hint
+            check, "fault", N_("{name}: {state}", name=name, state=WORDS[f"device_{error.state}"]), error.hint
         )
     except UrlError as error:
         return Finding(check, "fault", N_("{name}: its address is wrong", name=name), error.text)
